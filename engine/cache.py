@@ -1,0 +1,132 @@
+"""The prefix cache: keys and values the encoder has written, one row of tokens, kept between requests.
+
+It remembers which tokens it holds, so that a new prompt re-encodes only what lies behind the longest
+common prefix. Sliding layers keep all their keys too: a cache that had thrown away what left the window
+could not roll back. Knows nothing of prompts, documents or when to evict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.errors import InvalidRequest
+from engine.model import Attend, DiffusionGemma, attention
+
+_BLOCK = 256
+"""Cache capacity grows by this many tokens at a time."""
+
+
+class PrefixCache:
+    """Keys and values of `tokens`, per layer (1, kv_heads, capacity, head_dim)."""
+
+    def __init__(self, config: ModelConfig, *, dtype: torch.dtype, device: torch.device) -> None:
+        self.config, self.dtype, self.device = config, dtype, device
+        self.tokens: list[int] = []
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+        self._grow(_BLOCK)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rollback(self, length: int) -> None:
+        """Forget all tokens from index `length` on."""
+        del self.tokens[length:]
+
+    def common_prefix(self, tokens: Sequence[int]) -> int:
+        """How many leading tokens `tokens` shares with the cache."""
+        for index, (have, want) in enumerate(zip(self.tokens, tokens, strict=False)):
+            if have != want:
+                return index
+        return min(len(self.tokens), len(tokens))
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """What the denoiser may see of a layer: all tokens, or the last window - 1 of a sliding one."""
+        end = len(self.tokens)
+        start = max(0, end - self.config.sliding_window + 1) if self.config.layers[layer].sliding else 0
+        return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
+
+    def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all up to their end."""
+        end = start + k.shape[2]
+        self._keys[layer][:, :, start:end] = k
+        self._values[layer][:, :, start:end] = v
+        return self._keys[layer][:, :, :end], self._values[layer][:, :, :end]
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for `tokens` in all."""
+        if tokens > self._capacity():
+            self._grow(-(-tokens // _BLOCK) * _BLOCK)
+
+    def _capacity(self) -> int:
+        return self._keys[0].shape[2] if self._keys else 0
+
+    def _grow(self, capacity: int) -> None:
+        used = len(self.tokens)
+        for index, layer in enumerate(self.config.layers):
+            for store in (self._keys, self._values):
+                new = torch.zeros(
+                    1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device
+                )
+                if index < len(store):
+                    new[:, :, :used] = store[index][:, :, :used]
+                    store[index] = new
+                else:
+                    store.append(new)
+
+
+def encode_prefix(model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[int]) -> Tensor | None:
+    """Make `cache` hold exactly `tokens`, encoding only what it does not share with them.
+
+    Returns the final encoder states (1, new, hidden) of the newly encoded tokens, None if there were none.
+
+    Raises:
+        InvalidRequest: no tokens, or more than the model has positions for.
+    """
+    if not tokens:
+        raise InvalidRequest("an empty prompt has no prefix to encode")
+    if len(tokens) > model.config.max_position_embeddings:
+        raise InvalidRequest(f"{len(tokens)} prompt tokens; the model has {model.config.max_position_embeddings}")
+    shared = cache.common_prefix(tokens)
+    cache.rollback(shared)
+    new = list(tokens[shared:])
+    if not new:
+        return None
+    cache.reserve(len(tokens))
+    ids = torch.tensor([new], device=cache.device)
+    positions = torch.arange(shared, len(tokens), device=cache.device)[None]
+    states = model.encode(ids, positions, _causal(cache, shared, len(new)))
+    cache.tokens.extend(new)
+    return states
+
+
+def _causal(cache: PrefixCache, start: int, count: int) -> Attend:
+    """Attention of tokens start … start+count-1 to themselves and what came before, window respected."""
+    window = cache.config.sliding_window
+    queries = torch.arange(start, start + count, device=cache.device)[:, None]
+    keys = torch.arange(start + count, device=cache.device)[None]
+    full = keys <= queries
+    near = full & (keys > queries - window)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k, v = cache.write(layer, start, k, v)
+        return attention(q, k, v, near if cache.config.layers[layer].sliding else full)
+
+    return attend
+
+
+def over_cache(cache: PrefixCache) -> Attend:
+    """Attention of a canvas batch (b, …) to the cached prefix and to all of itself; writes nothing."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache.read(layer)
+        batch = q.shape[0]
+        k = torch.cat((keys.expand(batch, -1, -1, -1), k), dim=2)
+        v = torch.cat((values.expand(batch, -1, -1, -1), v), dim=2)
+        return attention(q, k, v)
+
+    return attend

@@ -1,0 +1,272 @@
+"""The network of DiffusionGemma, text only: one set of weights, run as encoder or as denoiser.
+
+Pure functions of tensors: no cache policy (see `engine.cache`), no sampling (see `engine.sampler`), no
+files (see `engine.weights`). Both directions run the same layers; they differ in what attention may see,
+in `layer_scalar`, and in the denoiser's self-conditioning at the input. How keys and values are kept and
+masked is the caller's: each layer calls `attend(layer_index, q, k, v)`.
+
+Source: the reference implementation in `transformers` (`models/diffusion_gemma`), read, not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.config import LayerConfig, ModelConfig
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
+
+Rope = tuple[Tensor, Tensor]
+"""cos and sin, each (b or 1, 1, n, head_dim)."""
+
+
+class DiffusionGemma(nn.Module):
+    """The whole text model. `encode` is causal, `denoise` bidirectional; both end in `logits`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in config.layers)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_conditioning = SelfConditioning(config)
+
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Run the encoder over `ids` (b, n) at `positions` (1 or b, n): final states (b, n, hidden)."""
+        return self._run(self.embed(ids), positions, attend, encoder=True)
+
+    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
+        """Run the denoiser over `canvas` (b, n); `soft` (b, n, hidden) is the previous step's guess.
+
+        On the first step `soft` is None, which stands for zeros: the norm behind it still applies.
+        Returns the final states (b, n, hidden).
+        """
+        return self._run(self.self_conditioning(self.embed(canvas), soft), positions, attend, encoder=False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Scaled embeddings (b, n, hidden) of `ids` (b, n)."""
+        return self.embed_tokens(ids) * self._embed_scale()
+
+    def soft_embed(self, logits: Tensor) -> Tensor:
+        """The mean embedding under softmax(`logits` (b, n, vocab)): (b, n, hidden)."""
+        weight = self.embed_tokens.weight
+        return (logits.softmax(-1, dtype=torch.float32).to(weight.dtype) @ weight) * self._embed_scale()
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Soft-capped float32 logits (b, n, vocab) of final states (b, n, hidden)."""
+        cap = self.config.final_logit_softcapping
+        return torch.tanh(F.linear(states, self.embed_tokens.weight).float() / cap) * cap
+
+    def _embed_scale(self) -> Tensor:
+        # Rounded to the weights' dtype, as in training: 53.0 for the 26B's sqrt(2816) in bfloat16.
+        weight = self.embed_tokens.weight
+        return torch.full((), self.config.hidden_size**0.5, dtype=weight.dtype, device=weight.device)
+
+    def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
+        ropes: dict[bool, Rope] = {}
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
+            if layer.shape.sliding not in ropes:
+                ropes[layer.shape.sliding] = rope(layer.shape, positions, x.dtype)
+            x = layer(x, ropes[layer.shape.sliding], index, attend, encoder)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm in float32; multiplies by `weight` (not 1 + weight), or by nothing."""
+
+    def __init__(self, size: int, eps: float, *, scale: bool = True) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size)) if scale else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.float()
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        if self.weight is not None:
+            y = y * self.weight.float()
+        return y.to(x.dtype)
+
+
+class GatedMLP(nn.Module):
+    """down(gelu_tanh(gate(x)) * up(x))."""
+
+    def __init__(self, hidden: int, intermediate: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden, intermediate, bias=False)
+        self.up_proj = nn.Linear(hidden, intermediate, bias=False)
+        self.down_proj = nn.Linear(intermediate, hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+        return out
+
+
+class SelfConditioning(nn.Module):
+    """Mixes the previous step's soft embeddings into the canvas's embeddings."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pre_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, scale=False)
+        mlp = GatedMLP(config.hidden_size, config.intermediate_size)
+        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+
+    def forward(self, embeds: Tensor, soft: Tensor | None) -> Tensor:
+        if soft is not None:  # zeros in give zeros out: the MLP has no biases
+            n = self.pre_norm(soft)
+            embeds = embeds + self.down_proj(F.gelu(self.gate_proj(n), approximate="tanh") * self.up_proj(n))
+        out: Tensor = self.post_norm(embeds)
+        return out
+
+
+class Attention(nn.Module):
+    """Attention with normed queries, keys and values and scale 1; full layers reuse keys as values."""
+
+    def __init__(self, config: ModelConfig, shape: LayerConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.num_attention_heads, shape.kv_heads, shape.head_dim
+        width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False) if shape.sliding else None
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.v_norm = RMSNorm(self.head_dim, config.rms_norm_eps, scale=False)
+
+    def forward(self, x: Tensor, rotation: Rope, index: int, attend: Attend) -> Tensor:
+        b, n, _ = x.shape
+        q = self.q_proj(x).view(b, n, self.heads, self.head_dim)
+        k = self.k_proj(x).view(b, n, self.kv_heads, self.head_dim)
+        # The values of full layers are the raw keys: before the key norm, and never rotated.
+        v = k if self.v_proj is None else self.v_proj(x).view(b, n, self.kv_heads, self.head_dim)
+        q = rotate(self.q_norm(q).transpose(1, 2), rotation)
+        k = rotate(self.k_norm(k).transpose(1, 2), rotation)
+        v = self.v_norm(v).transpose(1, 2)
+        out: Tensor = self.o_proj(attend(index, q, k, v).transpose(1, 2).reshape(b, n, -1))
+        return out
+
+
+class Router(nn.Module):
+    """Picks top-k experts from the raw residual, with weights that sum to one before their own scale."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.top_k = config.top_k_experts
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, scale=False)
+        self.proj = nn.Linear(config.hidden_size, config.num_experts, bias=False)
+        self.scale = nn.Parameter(torch.ones(config.hidden_size))
+        self.per_expert_scale = nn.Parameter(torch.ones(config.num_experts))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights and expert indices, each (tokens, top_k), of residuals `x` (tokens, hidden)."""
+        if len(self.per_expert_scale) == 1:  # nothing to choose, and no gather: compiled code wants that
+            chosen = torch.zeros(len(x), 1, dtype=torch.long, device=x.device)
+            return self.per_expert_scale.expand(len(x), 1), chosen
+        scores = self.proj(self.norm(x) * self.scale * self.scale.shape[0] ** -0.5)
+        weights, chosen = scores.softmax(-1, dtype=torch.float32).topk(self.top_k, dim=-1)
+        weights = weights / weights.sum(-1, keepdim=True)
+        return weights * self.per_expert_scale[chosen], chosen
+
+
+class Experts(nn.Module):
+    """Gated MLPs side by side; `gate_up_proj` holds each expert's gate first, then its up projection."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        n, wide, hidden = config.num_experts, config.moe_intermediate_size, config.hidden_size
+        self.gate_up_proj = nn.Parameter(torch.empty(n, 2 * wide, hidden))
+        self.down_proj = nn.Parameter(torch.empty(n, hidden, wide))
+
+    def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """Weighted sum of the chosen experts' outputs; x (tokens, hidden), the others (tokens, k)."""
+        if self.gate_up_proj.shape[0] == 1:  # no gather: shapes stay static, which compiled code needs
+            return self._expert(0, x) * weights.to(x.dtype)
+        out = torch.zeros_like(x)
+        for expert in chosen.unique().tolist():
+            token, slot = torch.where(chosen == expert)
+            out.index_add_(
+                0, token, (self._expert(expert, x[token]) * weights[token, slot, None]).to(out.dtype)
+            )
+        return out
+
+    def _expert(self, expert: int, x: Tensor) -> Tensor:
+        gate, up = F.linear(x, self.gate_up_proj[expert]).chunk(2, dim=-1)
+        return F.linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])
+
+
+class Layer(nn.Module):
+    """Attention, then a dense MLP and experts side by side from the same residual."""
+
+    layer_scalar: Tensor
+    encoder_layer_scalar: Tensor
+
+    def __init__(self, config: ModelConfig, shape: LayerConfig) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.rms_norm_eps
+        self.shape = shape
+        self.self_attn = Attention(config, shape)
+        self.mlp = GatedMLP(hidden, config.intermediate_size)
+        self.router = Router(config)
+        self.experts = Experts(config)
+        self.input_layernorm = RMSNorm(hidden, eps)
+        self.post_attention_layernorm = RMSNorm(hidden, eps)
+        self.pre_feedforward_layernorm = RMSNorm(hidden, eps)
+        self.post_feedforward_layernorm = RMSNorm(hidden, eps)
+        self.post_feedforward_layernorm_1 = RMSNorm(hidden, eps)
+        self.pre_feedforward_layernorm_2 = RMSNorm(hidden, eps)
+        self.post_feedforward_layernorm_2 = RMSNorm(hidden, eps)
+        # The one thing the two directions do not share.
+        self.register_buffer("layer_scalar", torch.ones(1))
+        self.register_buffer("encoder_layer_scalar", torch.ones(1))
+
+    def forward(self, x: Tensor, rotation: Rope, index: int, attend: Attend, encoder: bool) -> Tensor:
+        x = x + self.post_attention_layernorm(
+            self.self_attn(self.input_layernorm(x), rotation, index, attend)
+        )
+        dense = self.post_feedforward_layernorm_1(self.mlp(self.pre_feedforward_layernorm(x)))
+        flat = x.reshape(-1, x.shape[-1])
+        weights, chosen = self.router(flat)
+        sparse = self.experts(self.pre_feedforward_layernorm_2(flat), weights, chosen).view_as(x)
+        x = x + self.post_feedforward_layernorm(dense + self.post_feedforward_layernorm_2(sparse))
+        return x * (self.encoder_layer_scalar if encoder else self.layer_scalar)
+
+
+def rope(shape: LayerConfig, positions: Tensor, dtype: torch.dtype) -> Rope:
+    """cos and sin for `positions` (b, n), computed in float32.
+
+    Proportional RoPE rotates only the first `rotated_fraction` of the frequencies, but their exponents
+    are those of the whole head; the others stand still. Halves are paired (i, i + head_dim / 2).
+    """
+    d = shape.head_dim
+    if shape.proportional_rope:
+        angles = int(shape.rotated_fraction * d // 2)
+        exponents = torch.arange(0, 2 * angles, 2, device=positions.device, dtype=torch.float32) / d
+        inverse = F.pad(1.0 / shape.rope_theta**exponents, (0, d // 2 - angles))
+    else:
+        exponents = torch.arange(0, d, 2, device=positions.device, dtype=torch.float32) / d
+        inverse = 1.0 / shape.rope_theta**exponents
+    angle = positions[:, None, :, None].float() * inverse
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotation: Rope) -> Tensor:
+    """Rotate `x` (b, heads, n, head_dim) by `rotation`."""
+    cos, sin = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled-by-one attention with grouped KV heads; `mask` is True where a query may look."""
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
+    )

@@ -1,0 +1,99 @@
+"""The training loss of both directions from one set of weights: causal on the prefix, denoising on canvases.
+
+One function of tensors with static shapes, made to be compiled whole. Knows nothing of files, schedules
+or optimizers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.model import Attend, DiffusionGemma
+from engine.special import PAD
+from engine.training.data import Batch
+
+SOFT_TEMPERATURE = 0.6
+"""Temperature of the first pass's guess in self-conditioned training; about that of a sampler's run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Nats per token: `causal` over the encoder's tokens, `denoising` over the weighted canvas."""
+
+    causal: Tensor
+    denoising: Tensor
+
+
+def causal_loss(model: DiffusionGemma, batch: Batch) -> Tensor:
+    """Next-token cross-entropy over suffix, prefix, middle and its end marker, mean over real tokens."""
+    states, _ = _encode(model, batch.ids)
+    return _next_token(model, states, batch.ids)
+
+
+def joint_loss(model: DiffusionGemma, batch: Batch, *, conditioned: bool) -> Losses:
+    """Both losses; with `conditioned` the canvas first passes without gradient and sees its own guess."""
+    states, cache = _encode(model, batch.ids)
+    attend = _over_prefix(model, batch, cache)
+    positions = batch.start + batch.offset
+    soft = None
+    if conditioned:
+        with torch.no_grad():
+            first = model.logits(model.denoise(batch.noisy, positions, attend, None))
+            soft = model.soft_embed(first / SOFT_TEMPERATURE)
+    logits = model.logits(model.denoise(batch.noisy, positions, attend, soft))
+    each = F.cross_entropy(logits.flatten(0, 1), batch.canvas.flatten(), reduction="none")
+    weight = batch.weight.flatten()
+    return Losses(
+        causal=_next_token(model, states, batch.ids), denoising=(each * weight).sum() / weight.sum()
+    )
+
+
+def _encode(model: DiffusionGemma, ids: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Final encoder states (b, n, hidden) and every layer's keys and values (b, kv_heads, n, d).
+
+    Sliding windows are not applied: rows are shorter than any window we train with (checked by the
+    caller). Padding sits on the right, where causal attention never looks.
+    """
+    cache: list[tuple[Tensor, Tensor]] = []
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        cache.append((k, v))
+        return F.scaled_dot_product_attention(
+            q, *_shared(q, k, v), is_causal=True, scale=1.0
+        )
+
+    positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    return model.encode(ids, positions, attend), cache
+
+
+def _over_prefix(model: DiffusionGemma, batch: Batch, cache: list[tuple[Tensor, Tensor]]) -> Attend:
+    """Canvas attention: to what precedes the canvas's own start, and to the whole of its own canvas."""
+    columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    before = columns < batch.start[..., None]
+    same = (batch.group[:, None] == batch.group[None]).expand(len(batch.ids), -1, -1)
+    mask = torch.cat((before, same), dim=-1)[:, None]
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache[layer]
+        k, v = torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)
+        return F.scaled_dot_product_attention(q, *_shared(q, k, v), attn_mask=mask, scale=1.0)
+
+    return attend
+
+
+def _shared(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Grouped KV heads repeated for their query heads: the CPU's fast path takes no groups."""
+    times = q.shape[1] // k.shape[1]
+    return (k, v) if times == 1 else (k.repeat_interleave(times, 1), v.repeat_interleave(times, 1))
+
+
+def _next_token(model: DiffusionGemma, states: Tensor, ids: Tensor) -> Tensor:
+    targets = ids[:, 1:].flatten()
+    logits = model.logits(states[:, :-1]).flatten(0, 1)
+    each = F.cross_entropy(logits, targets, reduction="none")
+    real = targets != PAD
+    return (each * real).sum() / real.sum()

@@ -1,0 +1,167 @@
+"""The path of a request through `infill`: hole, context, denoise, postprocess.
+
+It knows neither an editor nor a model: an engine is whatever has the shape of `engine.request.Engine`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
+from infill.checks import Verdict
+from infill.context import Context, build_context
+from infill.document import Document
+from infill.hole import Hole, canvas_tokens, choose_hole
+from infill.postprocess import Kept, postprocess
+from infill.request import FillRequest, Reason, Rejected, Suggestion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A step, and where to draw its canvases: they replace the code points `start` to `hole.end`."""
+
+    step: Step
+    hole: Hole
+    start: int
+
+
+OnStep = Callable[[Progress], None]
+
+
+def fill(
+    engine: Engine,
+    document: Document,
+    request: FillRequest,
+    *,
+    cancelled: threading.Event,
+    on_step: OnStep | None = None,
+) -> Suggestion | Rejected:
+    """Fill the request's hole in `document`, whose text and language count in place of the request's.
+
+    Setting `cancelled` ends it within one denoising step. `on_step` is called on this thread.
+
+    Raises:
+        InvalidHole: the request's offsets do not lie within the text.
+        EngineError: the engine cannot serve the request.
+    """
+    began = time.perf_counter()
+    hole = choose_hole(document, request.offset, request.end)
+    info = engine.info()
+    context = build_context(document, hole, info)
+    ask = _ask(request, hole, context, _ms_since(began))
+    denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
+    outcome = _first_kept(denoised, document, hole, context)
+    return _answer(outcome, hole, ask, info.model, _ms_since(began))
+
+
+def fill_text(
+    engine: Engine,
+    request: FillRequest,
+    *,
+    cancelled: threading.Event | None = None,
+    on_step: OnStep | None = None,
+) -> Suggestion | Rejected:
+    """`fill` for a text that is not kept as a document."""
+    document = Document(request.text, request.language)
+    return fill(engine, document, request, cancelled=cancelled or threading.Event(), on_step=on_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What became of a request: a kept text, or a verdict; `canvas` is the one it is about, if any."""
+
+    result: Kept | Verdict
+    canvas: Canvas | None = None
+    steps: int = 0
+
+
+def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
+    deadline = None if request.deadline_ms is None else max(0.0, request.deadline_ms - spent_ms)
+    return DenoiseRequest(
+        prompt=context.prompt,
+        canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
+        candidates=request.candidates,
+        seed=request.seed,
+        max_steps=request.max_steps,
+        deadline_ms=deadline,
+    )
+
+
+def _denoise(
+    engine: Engine, ask: DenoiseRequest, cancelled: threading.Event, report: Callable[[Step], None]
+) -> Step | Verdict:
+    """The last step, or why there is none."""
+    last: Step | None = None
+    if not cancelled.is_set() and ask.deadline_ms != 0:
+        for last in engine.denoise(ask, cancelled):
+            report(last)
+    if cancelled.is_set() or (last is not None and last.stop is Stop.CANCELLED):
+        return Verdict(Reason.CANCELLED)
+    return Verdict(Reason.TOO_SLOW) if last is None else last
+
+
+def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) -> None:
+    if on_step is not None:
+        on_step(Progress(step=step, hole=hole, start=hole.start - len(context.prompt.typed)))
+
+
+def _first_kept(denoised: Step | Verdict, document: Document, hole: Hole, context: Context) -> _Outcome:
+    """The best candidate that survives post-processing; if none does, the best and what is against it."""
+    if isinstance(denoised, Verdict):
+        return _Outcome(result=denoised)
+    outcomes = (
+        _Outcome(result=postprocess(canvas, document, hole, context), canvas=canvas, steps=denoised.number)
+        for canvas in denoised.canvases
+    )
+    rejected: list[_Outcome] = []
+    for outcome in outcomes:
+        if isinstance(outcome.result, Kept):
+            return outcome
+        rejected.append(outcome)
+    return rejected[0]
+
+
+def _answer(
+    outcome: _Outcome, hole: Hole, ask: DenoiseRequest, model: str, ms: float
+) -> Suggestion | Rejected:
+    canvas, result = outcome.canvas, outcome.result
+    if isinstance(result, Kept) and canvas is not None:
+        return Suggestion(
+            text=result.text,
+            start=hole.start - len(ask.prompt.typed),
+            end=hole.end,
+            confidence=_confidence(canvas, result.chars),
+            steps=outcome.steps,
+            canvas_tokens=ask.canvas_tokens,
+            elapsed_ms=ms,
+            model=model,
+        )
+    assert isinstance(result, Verdict)
+    return Rejected(
+        reason=result.reason,
+        detail=result.detail,
+        text=canvas.text if canvas is not None else "",
+        steps=outcome.steps,
+        canvas_tokens=ask.canvas_tokens,
+        elapsed_ms=ms,
+        model=model,
+    )
+
+
+def _confidence(canvas: Canvas, chars: int) -> float:
+    """The mean probability of the tokens that the canvas's first `chars` characters come from."""
+    kept: list[float] = []
+    for token in canvas.tokens:
+        if chars <= 0:
+            break
+        kept.append(token.confidence)
+        chars -= len(token.text)
+    return sum(kept) / len(kept) if kept else 0.0
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,140 @@
+"""From a canvas to the text for a hole, or to the reason why there is none.
+
+The order of the steps is here, the steps themselves in `infill.cuts` and `infill.checks`. It knows nothing
+of how a canvas came about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+
+from engine.request import Canvas
+from infill.brackets import imbalance, inserted_marks
+from infill.checks import Verdict, check_balance, check_empty, check_prefix, check_repetitive, check_suffix
+from infill.context import Context
+from infill.cuts import (
+    Imbalance,
+    cut_block,
+    cut_closer,
+    cut_line,
+    drop_last_line,
+    trim_blanks,
+    trim_overlap,
+    trim_repeated_lines,
+)
+from infill.document import Document
+from infill.hole import Hole, HoleKind
+from infill.indentation import indent_unit, reindent
+from infill.lines import line_end, line_number, line_start, newline_of
+from infill.request import Reason
+
+_LINES_ABOVE = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The text for the hole, what was typed before it included.
+
+    `chars` is how many of the canvas's characters it is; where the indentation was changed, about as many.
+    """
+
+    text: str
+    chars: int
+
+
+def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context) -> Kept | Verdict:
+    """The canvas cut to the hole's natural end, in the buffer's style; or the reason to show nothing."""
+    typed = context.prompt.typed
+    middle = canvas.text.replace("\r\n", "\n").replace("\r", "\n")
+    if not middle.startswith(typed):
+        return Verdict(Reason.EMPTY, "it does not begin with what was typed")
+    added = _indented(middle[len(typed) :], document, hole)
+    balance = cache(partial(imbalance, document, hole.start, hole.end))
+    ended = _cut(added, canvas.ended, document, hole, balance)
+    if isinstance(ended, Verdict):
+        return ended
+    suffix = context.prompt.suffix
+    text = trim_repeated_lines(trim_overlap(ended, suffix, balance), suffix, balance)
+    if not text.strip() and ended.strip():
+        return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]}")
+    text = _trim_end(text, document, hole, suffix)
+    verdict = _check(text, document, hole, balance)
+    if verdict is not None:
+        return verdict
+    newline = newline_of(document.text, hole.start)
+    return Kept(text=typed + text.replace("\n", newline), chars=len(typed) + len(text))
+
+
+def _indented(text: str, document: Document, hole: Hole) -> str:
+    """The text in the buffer's indentation."""
+    if "\n" not in text and not text.startswith((" ", "\t")):
+        return text
+    unit = indent_unit(document.text, hole.start, document.language)
+    at_margin = line_start(document.text, hole.start) == hole.start
+    return reindent("\n" + text, unit)[1:] if at_margin else reindent(text, unit)
+
+
+def _cut(added: str, canvas_ended: bool, document: Document, hole: Hole, balance: Imbalance) -> str | Verdict:
+    """The text up to the hole's natural end."""
+    if not added.strip():
+        return check_empty(added) or added
+    marks = inserted_marks(document, hole.start, hole.end, added)
+    text = cut_closer(added, marks, balance)
+    if hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION):
+        text = cut_line(text, marks)
+        return text if text.strip() else Verdict(Reason.EMPTY, "nothing is missing before the line's end")
+    if hole.kind is HoleKind.BLOCK:
+        before = document.text[line_start(document.text, hole.start) : hole.start]
+        margin = "#" if document.language in ("c", "cpp") else ""
+        text = cut_block(text, marks, hole.ends_at, before, margin)
+    unfinished = not canvas_ended and text == added
+    if unfinished and (hole.kind is HoleKind.BLOCK or "\n" in text):
+        text = drop_last_line(text)
+    if text.strip():
+        return text
+    return Verdict(Reason.EMPTY, "not one line of the block is whole" if unfinished else "")
+
+
+def _trim_end(text: str, document: Document, hole: Hole, suffix: str) -> str:
+    """A span keeps the blanks and line feeds it ended with; any other hole needs none."""
+    if hole.kind is not HoleKind.SPAN:
+        return trim_blanks(text, suffix)
+    replaced = document.text[hole.start : hole.end].replace("\r\n", "\n")
+    return text.rstrip() + replaced[len(replaced.rstrip()) :]
+
+
+def _check(text: str, document: Document, hole: Hole, balance: Imbalance) -> Verdict | None:
+    """The first reason against a text, cheapest first."""
+    whole = document.text
+    before = whole[line_start(whole, hole.start) : hole.start]
+    after = whole[hole.end : line_end(whole, hole.end)]
+    if hole.kind is HoleKind.SPAN and text == whole[hole.start : hole.end].replace("\r\n", "\n"):
+        return Verdict(Reason.EMPTY, "the span would stay as it is")
+    filled = [line for line in (before + text + after).split("\n") if line.strip()]
+    above, number_above = _lines_above(document, hole)
+    return (
+        check_empty(text)
+        or check_suffix("\n".join(filled), *_next_line(document, hole))
+        or check_prefix(filled, above, number_above)
+        or check_repetitive(text)
+        or check_balance(balance(text))
+    )
+
+
+def _next_line(document: Document, hole: Hole) -> tuple[str, int]:
+    """The line of the first character after the hole that is no blank, and its number from 1."""
+    text = document.text
+    at = hole.end
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return text[line_start(text, at) : line_end(text, at)], line_number(text, at)
+
+
+def _lines_above(document: Document, hole: Hole) -> tuple[list[str], int]:
+    """The nearest lines above the hole's that are not blank, and the number of the last of them."""
+    text = document.text
+    start = line_start(text, hole.start)
+    sample = text[max(0, start - 4000) : start].rstrip()
+    lines = [line for line in sample.replace("\r\n", "\n").split("\n") if line.strip()]
+    return lines[-_LINES_ABOVE:], line_number(text, max(0, start - 4000) + len(sample))

@@ -1,0 +1,75 @@
+"""What is asked of `infill` and what it answers. Offsets are code points from 0, ends exclusive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillRequest:
+    """A hole in a text: at `offset`, or replacing `offset` to `end` where `end` is given.
+
+    `language` is an LSP language id; one we have no grammar for is treated as plain text.
+    `path` only names the file in messages and prompts. `deadline_ms` counts from the call.
+    """
+
+    text: str
+    language: str
+    offset: int
+    end: int | None = None
+    path: str = ""
+    canvas_tokens: int | None = None
+    candidates: int = 1
+    seed: int = 0
+    max_steps: int | None = None
+    deadline_ms: float | None = None
+
+
+class Reason(Enum):
+    """Why there is no suggestion; the value is the sentence a user reads, `Rejected.detail` adds to it."""
+
+    EMPTY = "the model suggests nothing here"
+    WHITESPACE = "only whitespace was suggested"
+    REPEATS_SUFFIX = "it repeats what already follows"
+    REPEATS_PREFIX = "it repeats the line above"
+    REPETITIVE = "it repeats itself"
+    UNBALANCED = "it leaves a bracket or a quote unbalanced"
+    CANCELLED = "a newer request replaced this one"
+    TOO_SLOW = "the deadline passed before the first step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """Text for the hole: replace `start` to `end` of the request's text with `text`.
+
+    `start` lies before the request's offset where a word at the cursor was healed; the replaced text
+    is then a prefix of `text`. `confidence` is the mean token probability, 0 to 1.
+    """
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+    steps: int
+    canvas_tokens: int
+    elapsed_ms: float
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """No suggestion, and why; `text` is what was turned down, for those who want to see it."""
+
+    reason: Reason
+    detail: str = ""
+    text: str = ""
+    steps: int = 0
+    canvas_tokens: int = 0
+    elapsed_ms: float = 0.0
+    model: str = ""
+
+    @property
+    def message(self) -> str:
+        """The whole sentence for the user."""
+        return f"{self.reason.value} ({self.detail})" if self.detail else self.reason.value

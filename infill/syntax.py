@@ -1,0 +1,66 @@
+"""tree-sitter behind three functions: load a grammar, parse bytes, walk leaves.
+
+It speaks UTF-8 bytes, as tree-sitter does; code points are `infill.document`'s business.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator
+from functools import cache
+
+from tree_sitter import Language as Grammar
+from tree_sitter import Node, Parser, Tree
+
+from infill.languages import LANGUAGES
+
+_CHUNK_BYTES = 16_384
+
+
+@cache
+def grammar(language: str) -> Grammar | None:
+    """The grammar of an LSP language id, loaded on first use; None where there is none."""
+    entry = LANGUAGES.get(language)
+    if entry is None:
+        return None
+    module = importlib.import_module(entry.module)
+    return Grammar(getattr(module, entry.function)())
+
+
+def parse(grammar: Grammar, source: bytes, old: Tree | None, budget_s: float) -> Tree | None:
+    """Parse `source`, reusing `old` (already edited to fit it); None if it takes longer than `budget_s`.
+
+    A hostile text, a megabyte of opening brackets say, can keep error recovery busy for long; a plain
+    text answer in time is worth more.
+    """
+    deadline = time.monotonic() + budget_s
+
+    def read(at: int, _point: object) -> bytes:
+        return source[at : at + _CHUNK_BYTES]
+
+    def late(_at: int, _has_error: bool) -> bool:
+        return time.monotonic() > deadline
+
+    try:
+        if old is None:
+            return Parser(grammar).parse(read, progress_callback=late)
+        return Parser(grammar).parse(read, old, progress_callback=late)
+    except ValueError:  # what the binding raises for a parse that was called off
+        return None
+
+
+def leaves(tree: Tree, start_byte: int, end_byte: int) -> Iterator[Node]:
+    """The leaves that overlap a range of bytes, in order; those of no width are left out."""
+    cursor = tree.walk()
+    while True:
+        while cursor.goto_first_child_for_byte(start_byte) is not None:
+            pass
+        node = cursor.node
+        if node is None or node.start_byte >= end_byte:
+            return
+        if node.child_count == 0 and node.end_byte > max(start_byte, node.start_byte):
+            yield node
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return

@@ -1,0 +1,232 @@
+"""The command line: parses arguments, runs a subcommand, turns its outcome into an exit code.
+
+Importing this imports neither torch nor rich nor pygls: each subcommand imports what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
+from engine.request import CANVAS_LENGTHS
+from infill.errors import InfillError
+from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
+from lsp.commands.source import STDIN
+from lsp.version import __version__
+
+if TYPE_CHECKING:
+    # argparse has no public name for it, and it is generic only to type checkers.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `infill` with these arguments (`sys.argv` by default) and return its exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    # argparse would take -:3:1, the place in standard input, for an unknown option.
+    arguments = build_parser().parse_args([STDIN + a[1:] if a.startswith("-:") else a for a in given])
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except (ModelNotFound, UnsupportedModel, BrokenCheckpoint) as error:
+        return _fail(error, Exit.NO_MODEL)
+    except (CommandError, EngineError, InfillError) as error:
+        return _fail(error, Exit.BAD_INPUT)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output left; without this Python would complain once more while exiting.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BAD_INPUT
+
+
+def _fail(error: Exception, code: Exit) -> int:
+    # One line, and nothing in a file's name may steer the terminal.
+    message = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).splitlines()))
+    print(f"infill: {message}", file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every subcommand; `arguments.run` is the function that runs the one chosen."""
+    parser = argparse.ArgumentParser(
+        prog="infill",
+        description="Fills holes in code with a diffusion model, on this machine.",
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"infill {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_fill(commands)
+    _add_lsp(commands)
+    _add_doctor(commands)
+    _add_eval(commands)
+    return parser
+
+
+def _add_command(
+    commands: Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, details: str = ""
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.{details}",
+        epilog=EXIT_CODES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR|HUB_ID", help="a checkpoint; the embedded model by default")
+
+
+def _add_fill(commands: Subparsers) -> None:
+    details = (
+        "\n\nLINE and COL count from 1, COL in characters; the column after a line's last character is its"
+        "\nend. Standard output is the result: the whole filled text, or what is around the hole where it"
+        "\nis a terminal. The view of the canvas goes to standard error, and only to a terminal."
+    )
+    parser = _add_command(commands, "fill", _fill, "fill one hole of a file", details)
+    parser.add_argument("target", metavar="FILE:LINE:COL", help="where the hole is; -:LINE:COL for stdin")
+    parser.add_argument("--to", metavar="LINE:COL", help="replace the text up to here (exclusive)")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+    parser.add_argument("--write", action="store_true", help="write the filled text to the file")
+    parser.add_argument("--language", metavar="ID", help="LSP language id; by the file's name by default")
+    _add_model(parser)
+    parser.add_argument("--seed", type=_whole_number(0), default=0, help="0 by default")
+    parser.add_argument(
+        "--canvas", type=int, choices=CANVAS_LENGTHS, dest="canvas_tokens", help="length in tokens"
+    )
+    parser.add_argument(
+        "--steps", type=_whole_number(1), metavar="N", dest="max_steps", help="at most N steps"
+    )
+    parser.add_argument("--candidates", type=_whole_number(1), default=1, metavar="N", help="choose among N")
+    parser.add_argument(
+        "--deadline-ms", type=_milliseconds, metavar="MS", help="then take the best canvas so far"
+    )
+    parser.add_argument(
+        "--frame-ms",
+        type=_milliseconds,
+        default=80.0,
+        metavar="MS",
+        help="show each step at least this long (80 by default); denoising does not wait for it",
+    )
+
+
+def _add_lsp(commands: Subparsers) -> None:
+    parser = _add_command(commands, "lsp", _lsp, "run the language server, over stdio by default")
+    parser.add_argument(
+        "--tcp", type=_address, metavar="HOST:PORT", help="listen here instead (for debugging)"
+    )
+    _add_model(parser)
+    parser.add_argument("--log-file", type=Path, metavar="FILE", help="log to this file instead of stderr")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="warning",
+        help="warning by default",
+    )
+
+
+def _add_doctor(commands: Subparsers) -> None:
+    parser = _add_command(commands, "doctor", _doctor, "say what is in use and what is wrong")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+    _add_model(parser)
+
+
+def _add_eval(commands: Subparsers) -> None:
+    parser = commands.add_parser("eval", help="measure a model", description="Measure a model.")
+    suites = parser.add_subparsers(title="suites", metavar="SUITE", required=True)
+    holes = _add_command(
+        suites, "holes", _eval_holes, "cut holes from the Python files of a folder and fill them"
+    )
+    holes.add_argument("directory", metavar="DIR", type=Path)
+    holes.add_argument(
+        "--limit", type=_whole_number(1), default=200, metavar="N", help="holes (200 by default)"
+    )
+    warning = "\n\nThis RUNS CODE THE MODEL WROTE, in a restricted subprocess that is no security boundary."
+    tasks = _add_command(
+        suites,
+        "humaneval-infilling",
+        _eval_humaneval,
+        "HumanEval-Infilling: fill, then run the tests",
+        warning,
+    )
+    tasks.add_argument("--file", metavar="PATH.jsonl.gz", type=Path, required=True, help="the task file")
+    tasks.add_argument("--limit", type=_whole_number(1), metavar="N", help="only the first N tasks")
+    tasks.add_argument(
+        "--check-golds", action="store_true", help="only run the reference solutions; all should pass"
+    )
+    for suite in (holes, tasks):
+        suite.add_argument("--seed", type=_whole_number(0), default=0, help="0 by default")
+        suite.add_argument("--json", action="store_true", dest="as_json", help="print only the JSON line")
+        _add_model(suite)
+
+
+def _whole_number(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        return int(text)
+
+    return parse
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
+    return value
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT (such as 127.0.0.1:2087)")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _fill(arguments: argparse.Namespace) -> int:
+    from lsp.commands import fill
+
+    return fill.run(fill.FillOptions(**_values(arguments)))
+
+
+def _lsp(arguments: argparse.Namespace) -> int:
+    from lsp.server import ServerOptions, serve_stdio, serve_tcp
+
+    options = ServerOptions(model=arguments.model, log_file=arguments.log_file, log_level=arguments.log_level)
+    return serve_tcp(options, *arguments.tcp) if arguments.tcp else serve_stdio(options)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from lsp.commands import doctor
+
+    return doctor.run(arguments.model, as_json=arguments.as_json)
+
+
+def _eval_holes(arguments: argparse.Namespace) -> int:
+    from lsp.commands import evaluate
+
+    return evaluate.run_holes(**_values(arguments))
+
+
+def _eval_humaneval(arguments: argparse.Namespace) -> int:
+    from lsp.commands import evaluate
+
+    return evaluate.run_humaneval(**_values(arguments))
+
+
+def _values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments by name, without the function they are for."""
+    return {name: value for name, value in vars(arguments).items() if name != "run"}

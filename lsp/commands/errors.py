@@ -1,0 +1,37 @@
+"""How a command ends when it cannot do what it was asked, and the exit codes of every command.
+
+CommandError         its text is one line for the user; exit code 2
+└── FileChanged      the file changed while the hole was being filled; nothing was written
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of `infill`, documented in its `--help`."""
+
+    OK = 0
+    NO_SUGGESTION = 1
+    BAD_INPUT = 2
+    NO_MODEL = 3
+    INTERRUPTED = 130
+
+
+EXIT_CODES_HELP = """\
+exit codes:
+  0    a suggestion was made (doctor: nothing is wrong)
+  1    no suggestion; the reason is on stderr (doctor: something is wrong)
+  2    bad usage or bad input, or the result could not be written
+  3    the model cannot be loaded
+  130  interrupted
+"""
+
+
+class CommandError(Exception):
+    """What the user asked for cannot be done as asked; the text says why, in one line."""
+
+
+class FileChanged(CommandError):
+    """The file is no longer the one that was read."""

@@ -1,0 +1,16 @@
+"""The methods of the protocol we answer, one file each; `register` connects them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsp.features import did_change, did_close, did_open, initialize, initialized, inline_completion
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+
+def register(server: InfillServer) -> None:
+    """Connect every feature to a server."""
+    for feature in (initialize, initialized, did_open, did_change, did_close, inline_completion):
+        feature.register(server)

@@ -1,0 +1,26 @@
+"""`textDocument/didChange`: keeps a document's text up to date, and ends work on what it was."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from lsp.convert import changes_of
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+logger = logging.getLogger(__name__)
+
+
+def register(server: InfillServer) -> None:
+    """Connect the method to a server."""
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        changed = params.text_document
+        server.worker.supersede(changed.uri)
+        if not server.documents.change(changed.uri, changed.version, changes_of(params.content_changes)):
+            logger.warning("a document was changed that is not open")

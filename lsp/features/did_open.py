@@ -1,0 +1,20 @@
+"""`textDocument/didOpen`: takes the text of a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+
+def register(server: InfillServer) -> None:
+    """Connect the method to a server."""
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        opened = params.text_document
+        server.worker.supersede(opened.uri)
+        server.documents.open(opened.uri, opened.language_id, opened.version, opened.text)

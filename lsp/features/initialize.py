@@ -1,0 +1,24 @@
+"""`initialize`: takes the client's settings and the position encoding that was agreed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from lsp.documents import Documents
+from lsp.lines import Encoding
+from lsp.settings import read_settings
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+
+def register(server: InfillServer) -> None:
+    """Connect the method to a server."""
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        server.settings, server.setting_problems = read_settings(params.initialization_options)
+        server.documents = Documents(Encoding(server.workspace.position_encoding))
+        server.watch_client(params.process_id)

@@ -1,0 +1,138 @@
+"""Where each line of a text begins, kept up to date edit by edit, and columns in the protocol's units.
+
+Lines end with \\n, \\r\\n or \\r and nothing else (`str.splitlines` knows more). Lines and columns count
+from 0; offsets are code points from 0. Positions never fail: what lies outside is clamped.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from enum import Enum
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+class Encoding(Enum):
+    """The unit columns are counted in; the values are the protocol's names."""
+
+    UTF8 = "utf-8"
+    UTF16 = "utf-16"
+    UTF32 = "utf-32"
+
+
+class Lines:
+    """The line starts of one text.
+
+    Starts behind the last edit are kept relative to that edit (`_shift` is added when they are read), so
+    that typing in one place costs the same in a long file as in a short one.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._gap = len(self._starts)  # starts from this index on lack `_shift`
+        self._shift = 0
+
+    @property
+    def count(self) -> int:
+        """How many lines there are; at least one, and the last has no line ending."""
+        return len(self._starts)
+
+    def replace(self, text: str, start: int, end: int, new_length: int) -> None:
+        """Take `text`, which has `new_length` characters where the old text had `start` to `end`.
+
+        Only a start within the edit can come or go, both ends included: whether one is at `start`
+        depends on the characters on both sides of it, which is how a \\r\\n is split or joined.
+        """
+        self._move_gap(self._before(start))
+        first, behind = self._gap, self._before(end + 1)
+        new_end = start + new_length
+        # The window reaches one character beyond the edit on both sides, for the sake of \\r\\n.
+        ends = (match.end() for match in _LINE_END.finditer(text, max(start - 1, 0), new_end + 1))
+        fresh = [s for s in ends if start <= s <= new_end]
+        if start == 0:
+            fresh.insert(0, 0)
+        self._text = text
+        self._starts[first:behind] = fresh
+        self._gap = first + len(fresh)
+        self._shift += new_length - (end - start)
+
+    def offset(self, line: int, column: int, encoding: Encoding) -> int:
+        """The offset of a position.
+
+        A column past the line's end is its end (before the line ending), a line past the last is the end
+        of the text, and a column within a character is the character's start.
+        """
+        if line >= len(self._starts):
+            return len(self._text)
+        if line < 0:
+            return 0
+        start, end = self._span(line)
+        return start + code_points(self._text[start:end], max(column, 0), encoding)
+
+    def position(self, offset: int, encoding: Encoding) -> tuple[int, int]:
+        """The line and column of an offset; one past the text is its end, one within a \\r\\n before it."""
+        offset = min(max(offset, 0), len(self._text))
+        line = self._before(offset + 1) - 1
+        start, end = self._span(line)
+        return line, units(self._text[start : min(offset, end)], encoding)
+
+    def _span(self, line: int) -> tuple[int, int]:
+        """Where a line's characters begin and end, its line ending excluded."""
+        start = self._start(line)
+        if line + 1 == len(self._starts):
+            return start, len(self._text)
+        end = self._start(line + 1)
+        return start, end - (2 if self._text.endswith("\r\n", start, end) else 1)
+
+    def _start(self, line: int) -> int:
+        return self._starts[line] + (self._shift if line >= self._gap else 0)
+
+    def _before(self, offset: int) -> int:
+        """How many lines begin before an offset."""
+        return bisect_left(range(len(self._starts)), offset, key=self._start)
+
+    def _move_gap(self, index: int) -> None:
+        if index < self._gap:
+            self._starts[index : self._gap] = [s - self._shift for s in self._starts[index : self._gap]]
+        else:
+            self._starts[self._gap : index] = [s + self._shift for s in self._starts[self._gap : index]]
+        self._gap = index
+
+
+def units(text: str, encoding: Encoding) -> int:
+    """How many units `text` takes; a lone surrogate counts as one unit of UTF-16, three of UTF-8."""
+    if encoding is Encoding.UTF32 or text.isascii():
+        return len(text)
+    if encoding is Encoding.UTF16:
+        return len(text) + len(_ASTRAL.findall(text))
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def code_points(line: str, count: int, encoding: Encoding) -> int:
+    """How many whole characters of `line` lie within its first `count` units; at most all of them."""
+    count = min(count, 4 * len(line))
+    if encoding is Encoding.UTF32 or line.isascii():
+        return min(count, len(line))
+    if encoding is Encoding.UTF16:
+        return _code_points_utf16(line, count)
+    # No character is shorter than one unit, so what lies beyond `count` characters does not matter.
+    encoded = line[:count].encode("utf-8", "surrogatepass")
+    count = min(count, len(encoded))
+    while count < len(encoded) and encoded[count] & 0xC0 == 0x80:
+        count -= 1
+    return len(encoded[:count].decode("utf-8", "surrogatepass"))
+
+
+def _code_points_utf16(line: str, count: int) -> int:
+    pairs = 0
+    for match in _ASTRAL.finditer(line, 0, count):
+        unit = match.start() + pairs
+        if unit + 1 == count:
+            return match.start()
+        if unit >= count:
+            break
+        pairs += 1
+    return min(count - pairs, len(line))

@@ -1,0 +1,125 @@
+"""Loads the model in the background, with progress, and says what became of it.
+
+What loading means is the `Loader`'s business; the default one imports torch, which is why it does so only
+when it is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from engine.errors import EngineError
+from engine.request import Engine
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+logger = logging.getLogger(__name__)
+
+Loader = Callable[[str | None, Callable[[str], None]], Engine]
+"""Takes a model (None for the embedded one) and a function for progress messages; raises EngineError."""
+
+
+def load_in_process(model: str | None, on_progress: Callable[[str], None]) -> Engine:
+    """Load a model into this process.
+
+    Raises:
+        EngineError: it cannot be loaded.
+    """
+    from engine.inprocess import load_engine
+
+    return load_engine(model, on_progress)
+
+
+class Loading:
+    """The model, on its way or here: `engine` is set once it can be used, `failure` if it never will."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.failure: str | None = None
+        self._settled = asyncio.Event()
+
+    @property
+    def reason(self) -> str:
+        """Why there is no engine."""
+        return self.failure or "the model is loading"
+
+    async def wait(self, timeout_s: float) -> Engine | None:
+        """The engine, waiting for it if need be; None if it failed or takes longer."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._settled.wait()
+        except TimeoutError:
+            pass
+        return self.engine
+
+    async def load(self, server: InfillServer, loader: Loader, model: str | None) -> None:
+        """Load the model; never raises, a failure is shown to the user."""
+        began = time.perf_counter()
+        progress = _Progress(server)
+        loop = asyncio.get_running_loop()
+
+        def report(message: str) -> None:
+            loop.call_soon_threadsafe(progress.report, message)
+
+        try:
+            self.engine = await server.worker.call(lambda: loader(model, report))
+        except EngineError as error:
+            self.failure = f"the model cannot be loaded: {error}"
+        except Exception as error:
+            logger.exception("loading the model failed")
+            self.failure = f"the model cannot be loaded: {type(error).__name__}: {error}"
+        finally:
+            self._settled.set()
+            progress.end(self.failure or "ready")
+        if self.engine is None:
+            server.tell_once(self.reason, types.MessageType.Error)
+        else:
+            info, seconds = self.engine.info(), time.perf_counter() - began
+            server.log(f"loaded {info.model} ({info.device}, {info.dtype}) in {seconds:.1f} s")
+
+
+class _Progress:
+    """Work-done progress, where the client knows it; the client's consent is not waited for."""
+
+    def __init__(self, server: InfillServer) -> None:
+        self._server = server
+        self._token = str(uuid.uuid4())
+        self._begun = False
+        self._last: str | None = None
+        self._ended: str | None = None
+        window = server.client_capabilities.window
+        if window is not None and window.work_done_progress:
+            params = types.WorkDoneProgressCreateParams(token=self._token)
+            server.background(self._begin(params))
+
+    async def _begin(self, params: types.WorkDoneProgressCreateParams) -> None:
+        await self._server.window_work_done_progress_create_async(params)
+        self._begun = True
+        self._send(types.WorkDoneProgressBegin(title="Infill: loading the model", message=self._last))
+        if self._ended is not None:
+            self._send(types.WorkDoneProgressEnd(message=self._ended))
+
+    def report(self, message: str) -> None:
+        """Say what is being done."""
+        self._last = message
+        if self._begun and self._ended is None:
+            self._send(types.WorkDoneProgressReport(message=message))
+
+    def end(self, message: str) -> None:
+        """Say how it ended."""
+        self._ended = message
+        if self._begun:
+            self._send(types.WorkDoneProgressEnd(message=message))
+
+    def _send(
+        self, value: types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd
+    ) -> None:
+        self._server.protocol.notify(types.PROGRESS, types.ProgressParams(token=self._token, value=value))

@@ -1,0 +1,192 @@
+"""The language server: its state, and how it is started over stdio or TCP.
+
+What it does for each method is under `features/`; how bytes come and go is in `transport`. Importing this
+does not import torch, and neither does answering `initialize`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+from pygls.server import ServerErrors
+
+from lsp import features
+from lsp.documents import Documents
+from lsp.loading import Loader, Loading, load_in_process
+from lsp.logs import set_up_logging
+from lsp.protocol import Protocol
+from lsp.settings import Settings
+from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, start_reading
+from lsp.version import __version__
+from lsp.work import Worker
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+_JOIN_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """What the command line says.
+
+    `model` is a checkpoint's directory or hub id, `None` the embedded one; a client's own setting goes
+    before it. Without `log_file` the log goes to standard error. `log_level` is one of `logging`'s.
+    """
+
+    model: str | None = None
+    log_file: Path | None = None
+    log_level: int = logging.WARNING
+
+
+class InfillServer(LanguageServer):
+    """The state of one session with one client."""
+
+    protocol: Protocol
+
+    def __init__(self, options: ServerOptions, loader: Loader = load_in_process) -> None:
+        super().__init__("infill", __version__, protocol_cls=Protocol)
+        self.options = options
+        self.settings = Settings()
+        self.setting_problems: list[str] = []
+        self.documents = Documents()
+        self.worker = Worker()
+        self.loading = Loading()
+        self._loader = loader
+        self._told: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._connection: Connection | None = None
+        features.register(self)
+
+    def load_model(self) -> None:
+        """Begin to load the model, in the background."""
+        model = self.settings.model or self.options.model
+        self.background(self.loading.load(self, self._loader, model))
+
+    def watch_client(self, process_id: int | None) -> None:
+        """End when the client's process does, where the transport would not notice by itself."""
+        if process_id is not None and self._connection is not None:
+            self.background(end_with_client(process_id, self._connection))
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the handlers; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def log(self, message: str) -> None:
+        """One line for the user's log, in the editor and in ours."""
+        logger.info("%s", message)
+        self.window_log_message(types.LogMessageParams(type=types.MessageType.Info, message=message))
+
+    def tell_once(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
+        """Show the user a message, the first time only."""
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning("%s", message)
+            self.window_show_message(types.ShowMessageParams(type=kind, message=f"Infill: {message}"))
+
+    def report_server_error(self, error: Exception, source: ServerErrors) -> None:
+        """Log what pygls could not handle; its own way shows the user a message each time."""
+        logger.error("%s: %s", source.__name__, type(error).__name__, exc_info=error)
+
+    async def serve(self, connection: Connection, *, watch: bool) -> int:
+        """Stay until the connection ends; returns the exit code. `watch` the client's process."""
+        self._connection = connection if watch else None
+        try:
+            return await connection.ended()
+        finally:
+            self.worker.close()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a background task failed", exc_info=error)
+
+
+def serve_stdio(options: ServerOptions, loader: Loader = load_in_process) -> int:
+    """Serve one client over standard input and output; returns the exit code.
+
+    That is 0 after `shutdown` and `exit`, and 1 if the client left otherwise.
+
+    Raises:
+        OSError: the log file cannot be written.
+    """
+    set_up_logging(options.log_file, options.log_level)
+    server: list[InfillServer] = []
+
+    async def run() -> int:
+        server.append(InfillServer(options, loader))
+        connection = Connection(server[0].protocol)
+        server[0].protocol.set_writer(PipeWriter(claim_stdout(), connection))
+        start_reading(sys.stdin.fileno(), connection)
+        return await server[0].serve(connection, watch=True)
+
+    return _end(asyncio.run(run()), server[0])
+
+
+def serve_tcp(options: ServerOptions, host: str, port: int, loader: Loader = load_in_process) -> int:
+    """Serve the first client that connects, for debugging; returns the exit code.
+
+    Where it listens is said on standard error, so that `port` can be 0. Further clients are turned away.
+
+    Raises:
+        OSError: the log file cannot be written, or nothing can listen there.
+    """
+    set_up_logging(options.log_file, options.log_level)
+    server: list[InfillServer] = []
+
+    async def run() -> int:
+        server.append(InfillServer(options, loader))
+        return await _serve_one(server[0], host, port)
+
+    return _end(asyncio.run(run()), server[0])
+
+
+async def _serve_one(server: InfillServer, host: str, port: int) -> int:
+    connection = Connection(server.protocol)
+    taken = False
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        if taken:
+            logger.warning("a second client was turned away")
+            writer.close()
+            return
+        taken = True
+        server.protocol.set_writer(writer)  # type: ignore[arg-type]  # its write() need not be awaited
+        try:
+            chunk = b"more"
+            while chunk:
+                chunk = await reader.read(_CHUNK_BYTES)
+                connection.feed(chunk)
+        except OSError:
+            connection.end(1)
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(connected, host, port)
+    address = listener.sockets[0].getsockname()
+    print(f"infill: listening on {address[0]}:{address[1]}", file=sys.stderr, flush=True)
+    async with listener:
+        code = await server.serve(connection, watch=False)
+        if isinstance(server.protocol.writer, asyncio.StreamWriter):
+            server.protocol.writer.close()
+    return code
+
+
+def _end(code: int, server: InfillServer) -> int:
+    """Let the model's thread end, or do without: a model that is being loaded cannot be stopped."""
+    if not server.worker.join(_JOIN_TIMEOUT_S):
+        logging.shutdown()
+        os._exit(code)
+    return code

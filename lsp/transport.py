@@ -1,0 +1,154 @@
+"""Bytes in, bytes out, and when it is over: standard input and output, a TCP connection, the client's death.
+
+It does not know what a message says: `Connection` hands each body to the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from typing import BinaryIO
+
+from lsp.framing import Framer
+from lsp.protocol import Protocol
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+_ALIVE_POLL_S = 2.0
+
+
+class Connection:
+    """One client: feeds its bytes to the protocol until one side ends it."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._framer = Framer()
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        protocol.on_exit = self.end
+
+    def feed(self, chunk: bytes) -> None:
+        """Take bytes from the client; none at all means that it has closed its side."""
+        if not chunk:
+            self.end(self._protocol.exit_code)
+        garbage_bytes = self._framer.garbage_bytes
+        for body in self._framer.feed(chunk):
+            if self._ended.done():
+                return
+            try:
+                self._protocol.receive(body)
+            except Exception:
+                # A bug of ours, or of pygls; the next message may well be fine.
+                logger.exception("a message could not be handled")
+        if skipped := self._framer.garbage_bytes - garbage_bytes:
+            logger.warning("skipped %d bytes that belong to no message", skipped)
+
+    def end(self, exit_code: int) -> None:
+        """End it; only the first call counts."""
+        if not self._ended.done():
+            self._ended.set_result(exit_code)
+
+    async def ended(self) -> int:
+        """Wait for the end; returns the exit code."""
+        return await self._ended
+
+
+class PipeWriter:
+    """Standard output, for pygls; a client that is gone ends the connection instead of raising."""
+
+    def __init__(self, pipe: BinaryIO, connection: Connection) -> None:
+        self._pipe = pipe
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        """Write and flush."""
+        try:
+            self._pipe.write(data)
+            self._pipe.flush()
+        except (OSError, ValueError):
+            self._connection.end(1)
+
+    def close(self) -> None:
+        """Nothing: the process is about to end."""
+
+
+def claim_stdout() -> BinaryIO:
+    """Keep standard output for the protocol; what else is printed goes to standard error from now on.
+
+    Libraries print, and compiled ones do not ask `sys.stdout`, so it is the descriptor that is replaced.
+    """
+    sys.stdout.flush()
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return pipe
+
+
+def start_reading(descriptor: int, connection: Connection) -> None:
+    """Feed what arrives at a descriptor to the connection, on a thread.
+
+    A daemon thread and plain reads, since a thread that waits for input would keep the process alive when
+    something else ends it, and a buffered reader's lock must not be held then.
+    """
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        chunk = b"more"
+        while chunk:
+            try:
+                chunk = os.read(descriptor, _CHUNK_BYTES)
+            except OSError:
+                chunk = b""
+            try:
+                loop.call_soon_threadsafe(connection.feed, chunk)
+            except RuntimeError:
+                return  # the loop is closed
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+
+
+async def end_with_client(process_id: int, connection: Connection) -> None:
+    """End the connection when the client's process dies.
+
+    One that is not there to begin with is in another container, and says nothing.
+    """
+    if not is_alive(process_id):
+        logger.info("the client's process %d is not visible from here", process_id)
+        return
+    while is_alive(process_id):
+        await asyncio.sleep(_ALIVE_POLL_S)
+    logger.warning("the client's process %d is gone", process_id)
+    connection.end(1)
+
+
+if sys.platform == "win32":
+
+    def is_alive(process_id: int) -> bool:
+        """Whether a process exists."""
+        import ctypes
+
+        synchronize, timeout = 0x00100000, 0x00000102
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, process_id)
+        if not handle:
+            return False
+        try:
+            return bool(ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout)
+        finally:
+            ctypes.windll.kernel32.CloseHandle(handle)
+
+else:
+
+    def is_alive(process_id: int) -> bool:
+        """Whether a process exists; one whose parent has yet to collect it still does."""
+        if process_id <= 0:
+            return False
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            return True  # it is there, only not ours
+        return True

@@ -1,0 +1,66 @@
+"""Small random checkpoints for tests, written by the reference implementation or by us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REFERENCE_TEXT: dict[str, Any] = {
+    "vocab_size": 120,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "global_head_dim": 32,
+    "num_global_key_value_heads": 1,
+    "sliding_window": 8,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    "num_experts": 4,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 32,
+    "use_bidirectional_attention": "vision",
+}
+VISION: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "patch_size": 4,
+    "position_embedding_size": 4,
+}
+
+
+def write_reference_checkpoint(folder: Path, *, seed: int = 0, shards: bool = False, **text: Any) -> Any:
+    """A random model of `transformers`' own class, saved in its own format; returns the model.
+
+    Everything a fresh model leaves at one or zero (norms, scales, layer scalars) is randomised too, so
+    that forgetting any of it shows.
+    """
+    from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion, DiffusionGemmaTextConfig
+    from transformers.models.gemma4 import Gemma4VisionConfig
+
+    torch.manual_seed(seed)
+    config = DiffusionGemmaConfig(
+        text_config=DiffusionGemmaTextConfig(**{**REFERENCE_TEXT, **text}),
+        vision_config=Gemma4VisionConfig(**VISION),
+        canvas_length=text.get("canvas_length", 16),
+    )
+    model = DiffusionGemmaForBlockDiffusion(config).eval()
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if "vision" in name or "inv_freq" in name or "embed_scale" in name:
+                continue
+            if "norm" in name or name.endswith(("scale", "layer_scalar")):
+                tensor.uniform_(0.5, 1.5)
+            elif "layers" in name or "self_conditioning" in name:
+                tensor.normal_(0, 0.06)
+            elif "embed_tokens" in name:
+                tensor.normal_(0, 0.3)
+    model.save_pretrained(folder, max_shard_size="40KB" if shards else "1GB")
+    return model

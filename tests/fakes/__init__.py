@@ -1,0 +1,1 @@
+"""Stand-ins for what is slow, large or far away; they keep the contracts of what they replace."""

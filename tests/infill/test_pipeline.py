@@ -1,0 +1,153 @@
+"""The whole path with a scripted engine: candidates, cancelling, deadlines and what is reported."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from engine.errors import InvalidRequest
+from engine.request import Canvas, CanvasToken, Stop
+from infill.document import Document
+from infill.errors import InvalidHole
+from infill.pipeline import Progress, fill, fill_text
+from infill.request import FillRequest, Reason, Rejected, Suggestion
+from tests.fakes.engine import ScriptedEngine
+from tests.infill.marked import added, request_for
+
+
+def test_suggestion_has_everything() -> None:
+    engine = ScriptedEngine(["foo(1)\nbar"], steps=4)
+    request = request_for("x = fo█\n", seed=3, max_steps=7)
+    answer = fill_text(engine, request)
+    assert isinstance(answer, Suggestion)
+    assert (answer.text, answer.start, answer.end) == (" fofoo(1)", 3, 6)
+    assert (answer.steps, answer.canvas_tokens, answer.model) == (4, 32, "scripted")
+    assert answer.confidence == pytest.approx(0.9)
+    assert answer.elapsed_ms > 0
+    asked = engine.requests[0]
+    assert (asked.prompt.prefix, asked.prompt.typed, asked.prompt.suffix) == ("x =", " fo", "\n")
+    assert (asked.seed, asked.max_steps, asked.candidates, asked.deadline_ms) == (3, 7, 1, None)
+
+
+def test_confidence_is_that_of_what_is_kept() -> None:
+    class Doubtful(ScriptedEngine):
+        """Is less sure of each token than of the one before it."""
+
+        def _canvas(self, middle: str, number: int) -> Canvas:
+            tokens = [CanvasToken(text=char, confidence=1 - at / 10) for at, char in enumerate(middle)]
+            return Canvas(text=middle, tokens=tuple(tokens), ended=True, score=0.0)
+
+    answer = fill_text(Doubtful(["12\n34"]), request_for("x =█\n"))
+    assert isinstance(answer, Suggestion)
+    assert answer.text == "12"
+    assert answer.confidence == pytest.approx(0.95)
+
+
+def test_the_first_candidate_that_survives() -> None:
+    engine = ScriptedEngine(["f(", "", "2", "3"])
+    request = request_for("x = █\n", candidates=4)
+    assert added(request, fill_text(engine, request)) == "2"
+
+
+def test_the_best_candidates_reason_if_none_survives() -> None:
+    answer = fill_text(ScriptedEngine(["f(", "", "  "]), request_for("x = █\n", candidates=3))
+    assert isinstance(answer, Rejected)
+    assert (answer.reason, answer.text, answer.steps) == (Reason.UNBALANCED, " f(", 3)
+
+
+def test_every_step_is_reported() -> None:
+    seen: list[Progress] = []
+    fill_text(ScriptedEngine(["1 + 1"], steps=3), request_for("x = █\n"), on_step=seen.append)
+    assert [progress.step.number for progress in seen] == [1, 2, 3]
+    assert [progress.step.stop for progress in seen] == [None, None, Stop.CONFIDENT]
+    assert {(progress.start, progress.hole.end) for progress in seen} == {(3, 4)}
+
+
+def test_cancelled_before_the_first_step() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    engine = ScriptedEngine(["1"])
+    answer = fill_text(engine, request_for("x = █\n"), cancelled=cancelled)
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.CANCELLED
+    assert engine.requests == []
+
+
+def test_cancelled_while_denoising() -> None:
+    cancelled = threading.Event()
+    engine = ScriptedEngine(["1"], steps=50, gate=threading.Event())
+    steps: list[int] = []
+
+    def cancel(progress: Progress) -> None:
+        steps.append(progress.step.number)
+        cancelled.set()
+
+    answer = fill_text(engine, request_for("x = █\n"), cancelled=cancelled, on_step=cancel)
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.CANCELLED
+    assert engine.stops == [Stop.CANCELLED]
+    assert steps == [1, 2]  # the first, and the one that says it was cancelled
+
+
+def test_cancelled_after_the_last_step() -> None:
+    """The answer to a replaced request would be drawn over the newer one's."""
+    cancelled = threading.Event()
+    request = request_for("x = █\n")
+    answer = fill_text(
+        ScriptedEngine(["1"], steps=1), request, cancelled=cancelled, on_step=lambda _: cancelled.set()
+    )
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.CANCELLED
+
+
+def test_no_time_at_all() -> None:
+    engine = ScriptedEngine(["1"])
+    request = FillRequest(text="x = ", language="python", offset=4, deadline_ms=0.0)
+    answer = fill_text(engine, request)
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.TOO_SLOW
+    assert engine.requests == []
+
+
+def test_no_step_in_time() -> None:
+    answer = fill_text(ScriptedEngine(["1"], steps=0), request_for("x = █\n"))
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.TOO_SLOW
+
+
+def test_the_deadline_counts_from_the_call() -> None:
+    engine = ScriptedEngine(["1"])
+    fill_text(engine, FillRequest(text="x = ", language="python", offset=4, deadline_ms=60_000.0))
+    deadline = engine.requests[0].deadline_ms
+    assert deadline is not None
+    assert 0 < deadline < 60_000
+
+
+def test_a_canvas_that_leaves_out_what_was_typed() -> None:
+    class Forgetful(ScriptedEngine):
+        """Breaks the promise of token healing."""
+
+        def denoise(self, request, cancelled):  # type: ignore[no-untyped-def]
+            for step in super().denoise(request, cancelled):
+                object.__setattr__(step.canvases[0], "text", "other")
+                yield step
+
+    answer = fill_text(Forgetful(["1"]), request_for("x = fo█\n"))
+    assert isinstance(answer, Rejected)
+    assert "what was typed" in answer.message
+
+
+def test_bad_requests() -> None:
+    with pytest.raises(InvalidHole):
+        fill_text(ScriptedEngine(["1"]), FillRequest(text="abc", language="python", offset=4))
+    with pytest.raises(InvalidRequest):
+        fill_text(ScriptedEngine(["1"]), request_for("x = █", canvas_tokens=33))
+
+
+def test_the_document_counts_not_the_requests_text() -> None:
+    document = Document("x = 1\ny = \n", "python")
+    request = FillRequest(text="", language="", offset=10)
+    answer = fill(ScriptedEngine(["2"]), document, request, cancelled=threading.Event())
+    assert isinstance(answer, Suggestion)
+    assert answer.text == " 2"

@@ -1,0 +1,189 @@
+"""What becomes of a canvas, as marked text: the buffer, the canvas, and what is added or why nothing is."""
+
+from __future__ import annotations
+
+import pytest
+
+from infill.checks import check_prefix, check_repetitive
+from infill.cuts import cut_block, drop_last_line, trim_blanks
+from infill.indentation import reindent
+from infill.request import Reason
+from tests.infill.marked import check
+
+PY_BODY = "def f(a):\n    █\n\nx = 1\n"
+JS_BODY = "function f(a) {\n  █\n}\nlet x = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "canvas", "expected"),
+    [
+        # a line ends at the first line feed ...
+        ("x = █\ny = 2\n", "1\nz = 3", "1"),
+        ("x = █\n", "1  ", "1"),
+        # ... unless brackets or a string reach over it
+        ("x = █\n", "f(\n    1,\n)\ny = 2", "f(\n    1,\n)"),
+        ("x = █\n", '"""a\nb"""\ny = 2', '"""a\nb"""'),
+        ("x = █\n", "')'\ny = (", "')'"),
+        # an expression ends before the bracket that follows it
+        ("print(█)\n", "a, b)\nfoo()", "a, b"),
+        ("print(█)\n", "g(a), [b]", "g(a), [b]"),
+        ("print(█)\n", "g(a)", "g(a)"),
+        ("print(█)\n", "')'", "')'"),
+        ("x = [█, 2]\n", "f(1)], 3", "f(1)"),
+        ("if █:\n    pass\n", "a and b:\n    x", "a and b"),
+        ("foo(█bar)\n", "a, ", "a, "),
+        ('x = "ab█"\n', 'c"\ny', "c"),
+        # a bracket the user opened may be closed where nothing else does
+        ("x = f(a█\n", ", b)\n", ", b)"),
+        ("x = f(a█\n)\n", ", b)\n", ", b"),
+        # a block ends at the first line with less indentation
+        (PY_BODY, "b = a\n    return b\n\ndef g():\n    pass", "b = a\n    return b"),
+        (
+            PY_BODY,
+            "if a:\n        return 1\n\n    return 2\nx = 1",
+            "if a:\n        return 1\n\n    return 2",
+        ),
+        (PY_BODY, "return '''\nnot code\n'''\ny = 1", "return '''\nnot code\n'''"),
+        (PY_BODY, "return (\n1\n)\ny = 1", "return (\n1\n)"),
+        ("def f():█\n", "\n    return 1\nx", "\n    return 1"),
+        ("def f():\n█\nx = 1\n", "    return 1\nx = 2", "    return 1"),
+        # the word at the cursor is part of the canvas, not of what is added
+        ("value = 1\nprint(va█)\n", "value", "lue"),
+        ("x = █\n", " 1", "1"),
+        # what follows is not said twice
+        ("foo(█, b)\n", "a, b", "a"),
+        (PY_BODY, "return 1\n\n\nx = 1", "return 1"),
+        ("def f():\n    a = 1\n    █\n    return a\n", "b = 2\n    return a", "b = 2"),
+        # a span is replaced, and keeps the line feed it ended with
+        ("x = █1 + 2█ + 3\n", "4 * 5", "4 * 5"),
+        ("a = 1\n█b = 2\n█c = 3\n", "b = 3", "b = 3\n"),
+        ("x = █f(1█)\n", "f(2", "f(2"),
+        ("█a = 1█\n\nb = 2\n", "a = 2\nb = 2", "a = 2"),
+        ("█a = [1]█\n]\n", "a = [\n    2,\n]", "a = [\n    2,"),
+        ("x = █f(1)█\n", "g(2)", "g(2)"),
+    ],
+)
+def test_natural_end_in_python(before: str, canvas: str, expected: str) -> None:
+    check(before, canvas, expected)
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "canvas", "expected"),
+    [
+        ("javascript", JS_BODY, "return a;\n}\nfoo();", "return a;"),
+        (
+            "javascript",
+            JS_BODY,
+            "if (a) {\n    b();\n  }\n  return a;\n}",
+            "if (a) {\n    b();\n  }\n  return a;",
+        ),
+        ("javascript", JS_BODY, "return /[)}]/;\n}", "return /[)}]/;"),
+        ("javascript", "function f() {█\n", "\n  return 1;\n}\nx", "\n  return 1;\n}"),
+        ("typescriptreact", "const x = <p>{█}</p>;\n", "a ? '}' : b}</p>", "a ? '}' : b"),
+        ("javascriptreact", "const x = █;\n", "<p>don't</p>", "<p>don't</p>"),
+        ("go", "func f() int {\n\t█\n}\n", "if a {\n\t\treturn '{'\n\t}\n}", "if a {\n\t\treturn '{'\n\t}"),
+        ("rust", "fn f<'a>(x: &'a str) -> &'a str {\n    █\n}\n", "g::<'a>(x)\n}", "g::<'a>(x)"),
+        (
+            "java",
+            "class A {\n    int f() {\n        █\n    }\n}\n",
+            "return g('(');\n    }",
+            "return g('(');",
+        ),
+        (
+            "c",
+            "int f(void) {\n    █\n}\n",
+            'puts("}");\n#if A\n    return 1;\n#endif\n}',
+            'puts("}");\n#if A\n    return 1;\n#endif',
+        ),
+        ("cpp", "auto s = █;\n", 'R"(})";', 'R"(})"'),
+        ("lua", "print(█)\n", "a, b)", "a, b"),
+        ("lua", "f(x, █\n", "')')", "')')"),
+    ],
+)
+def test_natural_end_elsewhere(language: str, before: str, canvas: str, expected: str) -> None:
+    check(before, canvas, expected, language=language)
+
+
+@pytest.mark.parametrize(
+    ("before", "canvas", "reason", "detail"),
+    [
+        ("x = █\n", "", Reason.EMPTY, ""),
+        ("x = 1█\n", "\ny = 2", Reason.EMPTY, "before the line's end"),
+        ("x = █\n", "   \n ", Reason.WHITESPACE, ""),
+        ("x = █1█\n", "1", Reason.EMPTY, "stay as it is"),
+        ("foo(█, b)\n", ", b", Reason.REPEATS_SUFFIX, "repeats line 1"),
+        ("a = 1\n█\n\nb = 2\n", "b = 2", Reason.REPEATS_SUFFIX, "repeats line 4"),
+        ("a = 1\n\n█\n", "a = 1", Reason.REPEATS_PREFIX, "repeats line 1"),
+        ("a = f(1)\na = █\n", "f(1)", Reason.REPEATS_PREFIX, "repeats line 1"),
+        ("x = █\n", "ab + ab + ab + ab + ab + ab + ab", Reason.REPETITIVE, "times"),
+        ("x = █\n", "f(1", Reason.UNBALANCED, ""),
+        ("x = █\n", '"abc', Reason.UNBALANCED, ""),
+        ("x = █f(1)█\n", "f(1", Reason.UNBALANCED, ""),
+        ("x = █\n", "f(1,\n  2", Reason.UNBALANCED, ""),
+    ],
+)
+def test_rejected(before: str, canvas: str, reason: Reason, detail: str) -> None:
+    check(before, canvas, reason, detail=detail)
+
+
+@pytest.mark.parametrize(
+    ("before", "canvas", "expected"),
+    [
+        (PY_BODY, "a = 1\n    return a + ", "a = 1"),
+        (PY_BODY, "a = 1\n    return a\ny = ", "a = 1\n    return a"),  # the dedent shows the block is whole
+        (PY_BODY, "return some_long_na", Reason.EMPTY),
+        ("x = █\n", "some_long_na", "some_long_na"),
+        ("x = █1 + 1█\n", "f()\ny = ", "f()"),
+    ],
+)
+def test_canvas_without_an_end(before: str, canvas: str, expected: str | Reason) -> None:
+    check(before, canvas, expected, ended=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "canvas", "expected"),
+    [
+        ("if a:\n\tb()\ndef f():\n\t█\n", "if x:\n        y()\n    z()", "if x:\n\t\ty()\n\tz()"),
+        ("if a:\n    b()\ndef f():\n    █\n", "if x:\n\t\ty()\n\tz()", "if x:\n        y()\n    z()"),
+        ("if a:\n  b()\ndef f():\n  █\n", "if x:\n\t\ty()", "if x:\n    y()"),
+        ("a = 1\r\ndef f():\r\n    █\r\n", "b = 1\n    return b", "b = 1\r\n    return b"),
+        ("def f():█\r\n", "\n    return 1", "\r\n    return 1"),
+        ("def f():\r\n    █", "b = 1\r\n    return b", "b = 1\r\n    return b"),
+        ("def f():\n    █\n", "b = 1\r\n    return b", "b = 1\n    return b"),
+    ],
+)
+def test_style_of_the_buffer(before: str, canvas: str, expected: str) -> None:
+    check(before, canvas, expected)
+
+
+@pytest.mark.parametrize("text", ["[[0, 0], [0, 0]]", "-----------------", "a.b.c.d.e.f.g", "x = 1000000"])
+def test_not_repetitive(text: str) -> None:
+    assert check_repetitive(text) is None
+
+
+def test_lines_of_brackets_may_repeat() -> None:
+    assert check_prefix(["}"], ["}"], 3) is None
+    assert check_prefix([], ["a"], 3) is None
+    assert check_prefix(["  b", "c"], ["a", "b", " c"], 3) is not None
+
+
+def test_block_ends_before_a_dedented_first_line() -> None:
+    assert cut_block("x = 1\ny", (), "    ", "") == ""
+    assert cut_block("x = 1\ny", (), "    ", "    ") == "x = 1"
+
+
+def test_last_line_of_one() -> None:
+    assert drop_last_line("abc") == ""
+    assert drop_last_line("abc\nde") == "abc"
+
+
+def test_blanks_before_what_follows() -> None:
+    assert trim_blanks("a,  ", "b)") == "a, "
+    assert trim_blanks("a,\n", "b)") == "a,"
+    assert trim_blanks("a  ", " b") == "a"
+    assert trim_blanks("a  ", "") == "a"
+
+
+def test_reindent_leaves_blanks_within_lines() -> None:
+    assert reindent("a\n    b    c\n  \n", "\t") == "a\n\tb    c\n  \n"
+    assert reindent("a\n\tb\tc\n", "  ") == "a\n  b\tc\n"
