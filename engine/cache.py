@@ -90,7 +90,9 @@ def encode_prefix(model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[in
     if not tokens:
         raise InvalidRequest("an empty prompt has no prefix to encode")
     if len(tokens) > model.config.max_position_embeddings:
-        raise InvalidRequest(f"{len(tokens)} prompt tokens; the model has {model.config.max_position_embeddings}")
+        raise InvalidRequest(
+            f"{len(tokens)} prompt tokens; the model has {model.config.max_position_embeddings}"
+        )
     shared = cache.common_prefix(tokens)
     cache.rollback(shared)
     new = list(tokens[shared:])

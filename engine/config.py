@@ -79,10 +79,12 @@ class SamplerConfig:
         if self.max_denoising_steps < 1:
             raise BrokenCheckpoint(f"generation_config.json: {self.max_denoising_steps} denoising steps")
         if self.entropy_bound <= 0:
-            raise BrokenCheckpoint(f"generation_config.json: entropy bound {self.entropy_bound} is not positive")
+            raise BrokenCheckpoint(
+                f"generation_config.json: entropy bound {self.entropy_bound} is not above 0"
+            )
         if not 0 < self.t_min < self.t_max:
             raise BrokenCheckpoint(
-                f"generation_config.json: temperatures must be 0 < t_min < t_max, not {self.t_min}, {self.t_max}"
+                f"generation_config.json: temperatures are 0 < t_min < t_max, not {self.t_min}, {self.t_max}"
             )
 
 

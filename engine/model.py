@@ -50,7 +50,8 @@ class DiffusionGemma(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings (b, n, hidden) of `ids` (b, n)."""
-        return self.embed_tokens(ids) * self._embed_scale()
+        out: Tensor = self.embed_tokens(ids) * self._embed_scale()
+        return out
 
     def soft_embed(self, logits: Tensor) -> Tensor:
         """The mean embedding under softmax(`logits` (b, n, vocab)): (b, n, hidden)."""
@@ -190,7 +191,7 @@ class Experts(nn.Module):
         if self.gate_up_proj.shape[0] == 1:  # no gather: shapes stay static, which compiled code needs
             return self._expert(0, x) * weights.to(x.dtype)
         out = torch.zeros_like(x)
-        for expert in chosen.unique().tolist():
+        for expert in torch.unique(chosen).tolist():
             token, slot = torch.where(chosen == expert)
             out.index_add_(
                 0, token, (self._expert(expert, x[token]) * weights[token, slot, None]).to(out.dtype)

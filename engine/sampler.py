@@ -48,9 +48,11 @@ def pin_tokens(canvas: Tensor, pins: Tensor | None) -> Tensor:
     return canvas if pins is None else torch.where(pins == FREE, canvas, pins)
 
 
-def allow_only(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Logits with everything outside the boolean `allowed` (broadcastable) turned off."""
-    return torch.where(allowed, logits, _OFF)
+def allow_only_ids(logits: Tensor, ids: list[int]) -> Tensor:
+    """One position's logits (vocab,) with all but `ids` turned off."""
+    out = torch.full_like(logits, _OFF)
+    out[ids] = logits[ids]
+    return out
 
 
 def random_canvas(shape: tuple[int, int], vocab: int, generator: torch.Generator) -> Tensor:

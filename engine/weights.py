@@ -48,7 +48,7 @@ def load_model(folder: Path, *, dtype: torch.dtype | None = None, device: str = 
             raise BrokenCheckpoint(f"{folder}: tensor {stored} is there twice")
         if tensor.shape != shape:
             raise BrokenCheckpoint(
-                f"{folder}: tensor {stored} has shape {tuple(tensor.shape)}, the config calls for {tuple(shape)}"
+                f"{folder}: tensor {stored} is {tuple(tensor.shape)}, the config calls for {tuple(shape)}"
             )
         if tensor.dtype not in _DTYPES:
             raise BrokenCheckpoint(f"{folder}: tensor {stored} is stored as {tensor.dtype}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-_STRIDE = 4096  # code points between two marks: the most that one question has to encode
+_STRIDE = 1024  # code points between two marks: the most that one question has to encode
 
 
 def encode(text: str) -> bytes:
@@ -17,7 +17,7 @@ def encode(text: str) -> bytes:
 
 
 class Utf8Index:
-    """Marks every 4096 code points of one text: how many bytes and rows lie before each.
+    """Marks every 1024 code points of one text: how many bytes and rows lie before each.
 
     Marks are set as they are needed and kept up to the place of an edit, so that typing costs one
     stride wherever in the text it happens.

@@ -203,10 +203,19 @@ def _fill(arguments: argparse.Namespace) -> int:
 
 
 def _lsp(arguments: argparse.Namespace) -> int:
+    import logging
+
     from lsp.server import ServerOptions, serve_stdio, serve_tcp
 
-    options = ServerOptions(model=arguments.model, log_file=arguments.log_file, log_level=arguments.log_level)
-    return serve_tcp(options, *arguments.tcp) if arguments.tcp else serve_stdio(options)
+    options = ServerOptions(
+        model=arguments.model,
+        log_file=arguments.log_file,
+        log_level=logging.getLevelNamesMapping()[arguments.log_level.upper()],
+    )
+    try:
+        return serve_tcp(options, *arguments.tcp) if arguments.tcp else serve_stdio(options)
+    except OSError as error:
+        raise CommandError(f"the server cannot run: {error}") from error
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ class Framer:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes and return the bodies that are now complete, in order."""
         self._buffer += chunk
-        bodies = []
+        bodies: list[bytes] = []
         while True:
             if self._missing:
                 if len(self._buffer) < self._missing:

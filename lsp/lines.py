@@ -127,12 +127,9 @@ def code_points(line: str, count: int, encoding: Encoding) -> int:
 
 
 def _code_points_utf16(line: str, count: int) -> int:
-    pairs = 0
+    pairs = 0  # also one that is cut in two, which takes the count back to its start
     for match in _ASTRAL.finditer(line, 0, count):
-        unit = match.start() + pairs
-        if unit + 1 == count:
-            return match.start()
-        if unit >= count:
+        if match.start() + pairs >= count:
             break
         pairs += 1
     return min(count - pairs, len(line))

@@ -16,8 +16,8 @@ from cattrs import Converter
 from lsprotocol import types
 from pygls.exceptions import (
     JsonRpcException,
-    JsonRpcInvalidParams,
     JsonRpcInvalidRequest,
+    JsonRpcMethodNotFound,
     JsonRpcParseError,
     JsonRpcServerNotInitialized,
 )
@@ -83,9 +83,10 @@ class Protocol(LanguageServerProtocol):
             self._refuse_message(data, error)
 
     def _may_pass(self, data: dict[str, Any]) -> bool:
-        """Whether a message fits the state we are in; a request that does not is an error.
+        """Whether a message is for us and fits the state we are in; a request that does not is an error.
 
         Raises:
+            JsonRpcMethodNotFound: it is a request we do not know.
             JsonRpcServerNotInitialized: it is a request before `initialize`.
             JsonRpcInvalidRequest: it is one after `shutdown`, or a second `initialize`.
         """
@@ -94,6 +95,8 @@ class Protocol(LanguageServerProtocol):
             return "id" in data
         if not isinstance(method, str):
             raise JsonRpcInvalidRequest("the method is not a string")
+        if "id" in data and _id_of(data) is None:
+            raise JsonRpcInvalidRequest("the id is neither a number nor a string")
         if method == types.EXIT:
             return True
         if self._shutdown:
@@ -102,6 +105,14 @@ class Protocol(LanguageServerProtocol):
             raise JsonRpcInvalidRequest("initialize was already sent")
         if not self._initialized and method != types.INITIALIZE:
             raise JsonRpcServerNotInitialized(f"{method} before initialize")
+        known = method in self.fm.builtin_features or method in self.fm.features
+        if not known and method != types.CANCEL_REQUEST:
+            if "id" in data:
+                raise JsonRpcMethodNotFound.of(method)
+            logger.debug("ignored %s", method)
+            return False
+        # What may be left out in JSON-RPC may not in what pygls makes of it.
+        data.setdefault("params", None)
         return True
 
     def _structure(self, data: dict[str, Any]) -> Any:
@@ -125,7 +136,7 @@ class Protocol(LanguageServerProtocol):
         self._send_data({"jsonrpc": self.VERSION, "id": message_id, "error": body})
 
     def _register_builtin_features(self) -> None:
-        super()._register_builtin_features()
+        super()._register_builtin_features()  # type: ignore[no-untyped-call]
         for method in _NOT_OURS:
             del self.fm.builtin_features[method]
 
@@ -145,7 +156,7 @@ class Protocol(LanguageServerProtocol):
         return result
 
     @lsp_method(types.EXIT)
-    def lsp_exit(self, *args: Any) -> None:
+    def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]
         """End the connection; pygls would close the output and raise SystemExit from in here."""
         self.on_exit(self.exit_code)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
-from pygls.server import ServerErrors
 
 from lsp import features
 from lsp.documents import Documents
@@ -25,7 +24,7 @@ from lsp.loading import Loader, Loading, load_in_process
 from lsp.logs import set_up_logging
 from lsp.protocol import Protocol
 from lsp.settings import Settings
-from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, start_reading
+from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
 
@@ -73,9 +72,16 @@ class InfillServer(LanguageServer):
         self.background(self.loading.load(self, self._loader, model))
 
     def watch_client(self, process_id: int | None) -> None:
-        """End when the client's process does, where the transport would not notice by itself."""
-        if process_id is not None and self._connection is not None:
+        """End when the client's process does, where the transport would not notice by itself.
+
+        One that is not there to begin with is in another container, and says nothing.
+        """
+        if process_id is None or self._connection is None:
+            return
+        if is_alive(process_id):
             self.background(end_with_client(process_id, self._connection))
+        else:
+            logger.info("the client's process %d cannot be seen from here", process_id)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the handlers; what it raises is logged."""
@@ -95,7 +101,7 @@ class InfillServer(LanguageServer):
             logger.warning("%s", message)
             self.window_show_message(types.ShowMessageParams(type=kind, message=f"Infill: {message}"))
 
-    def report_server_error(self, error: Exception, source: ServerErrors) -> None:
+    def report_server_error(self, error: Exception, source: type[Exception]) -> None:
         """Log what pygls could not handle; its own way shows the user a message each time."""
         logger.error("%s: %s", source.__name__, type(error).__name__, exc_info=error)
 
@@ -163,7 +169,7 @@ async def _serve_one(server: InfillServer, host: str, port: int) -> int:
             writer.close()
             return
         taken = True
-        server.protocol.set_writer(writer)  # type: ignore[arg-type]  # its write() need not be awaited
+        server.protocol.set_writer(writer)
         try:
             chunk = b"more"
             while chunk:

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from typing import BinaryIO
 
 from lsp.framing import Framer
@@ -25,26 +26,45 @@ class Connection:
     """One client: feeds its bytes to the protocol until one side ends it."""
 
     def __init__(self, protocol: Protocol) -> None:
+        self._loop = asyncio.get_running_loop()
         self._protocol = protocol
         self._framer = Framer()
-        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._bodies: deque[bytes] = deque()
+        self._at_work = False
+        self._closed = False
+        self._ended: asyncio.Future[int] = self._loop.create_future()
         protocol.on_exit = self.end
 
     def feed(self, chunk: bytes) -> None:
         """Take bytes from the client; none at all means that it has closed its side."""
-        if not chunk:
-            self.end(self._protocol.exit_code)
         garbage_bytes = self._framer.garbage_bytes
-        for body in self._framer.feed(chunk):
-            if self._ended.done():
-                return
-            try:
-                self._protocol.receive(body)
-            except Exception:
-                # A bug of ours, or of pygls; the next message may well be fine.
-                logger.exception("a message could not be handled")
+        self._bodies += self._framer.feed(chunk)
+        self._closed = self._closed or not chunk
         if skipped := self._framer.garbage_bytes - garbage_bytes:
             logger.warning("skipped %d bytes that belong to no message", skipped)
+        if not self._at_work:
+            self._at_work = True
+            self._handle_next()
+
+    def _handle_next(self) -> None:
+        """Handle one message, and the others when the loop comes round again.
+
+        pygls starts an async handler as a task. This way that has taken its snapshot before the next
+        message, which may be an edit, is handled: tasks begin in the order in which they were made.
+        """
+        if self._ended.done():
+            return
+        if not self._bodies:
+            self._at_work = False
+            if self._closed:
+                self.end(self._protocol.exit_code)
+            return
+        try:
+            self._protocol.receive(self._bodies.popleft())
+        except Exception:
+            # A bug of ours, or of pygls; the next message may well be fine.
+            logger.exception("a message could not be handled")
+        self._loop.call_soon(self._handle_next)
 
     def end(self, exit_code: int) -> None:
         """End it; only the first call counts."""
@@ -111,13 +131,7 @@ def start_reading(descriptor: int, connection: Connection) -> None:
 
 
 async def end_with_client(process_id: int, connection: Connection) -> None:
-    """End the connection when the client's process dies.
-
-    One that is not there to begin with is in another container, and says nothing.
-    """
-    if not is_alive(process_id):
-        logger.info("the client's process %d is not visible from here", process_id)
-        return
+    """End the connection when the client's process, which is alive now, dies."""
     while is_alive(process_id):
         await asyncio.sleep(_ALIVE_POLL_S)
     logger.warning("the client's process %d is gone", process_id)

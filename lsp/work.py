@@ -7,11 +7,12 @@ module knows neither models nor the protocol.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class _Job:
     """Work for one key: `cancelled` tells the thread to stop, `outcome` is what its requester awaits."""
 
     cancelled: threading.Event
-    outcome: asyncio.Future[object]
+    outcome: asyncio.Future[Any]
 
     def supersede(self) -> None:
         self.cancelled.set()
@@ -53,7 +54,8 @@ class Worker:
         work = self._executor.submit(task, job.cancelled)
         _deliver(work, job.outcome)
         try:
-            return await job.outcome  # type: ignore[return-value]  # a dict cannot tie its values' types
+            result: T | None = await job.outcome
+            return result
         finally:
             # Also where the task is done: then it means nothing.
             job.cancelled.set()
@@ -90,7 +92,7 @@ class Worker:
         return not any(thread.name.startswith(_THREAD_NAME) for thread in threading.enumerate())
 
 
-def _deliver(work: Future[T], outcome: asyncio.Future[T]) -> None:
+def _deliver(work: Future[T], outcome: asyncio.Future[Any]) -> None:
     """Pass on what becomes of `work`, unless `outcome` is settled by then."""
     loop = outcome.get_loop()
 
@@ -105,9 +107,8 @@ def _deliver(work: Future[T], outcome: asyncio.Future[T]) -> None:
             outcome.set_exception(error)
 
     def done(_: Future[T]) -> None:
-        try:
+        # It raises where the loop is closed: the server has ended, and nobody waits.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle)
-        except RuntimeError:
-            pass  # the loop is closed: the server has ended, and nobody waits
 
     work.add_done_callback(done)

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import BrokenCheckpoint
-from engine.special import BOS, EOM, PAD, PREFIX, SUFFIX
+from engine.special import Special
 from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS, UNUSED
 
 SEQUENCE = SUFFIX_TOKENS + PREFIX_TOKENS + 4
 """Encoder tokens of a row: <bos> <suffix> S <prefix> P <eom>, padded on the right."""
 
 CANVAS_AREA = 128
-"""Canvas tokens of a row, shared out as 4 × 32, 2 × 64 or 1 × 128: one shape, one compiled graph."""
+"""Canvas tokens of a row, shared out as 4 of 32, 2 of 64 or 1 of 128: one shape, one compiled graph."""
 
 _CANVAS_MIX = ((32, 0.75), (64, 0.2), (128, 0.05))
 
@@ -136,23 +136,23 @@ def make_batch(
     sizes, shares = zip(*_CANVAS_MIX, strict=True)
     size = canvas_tokens or int(rng.choice(sizes, p=shares))
     groups = CANVAS_AREA // size
-    ids = np.full((rows, SEQUENCE), PAD, dtype=np.int64)
-    canvas = np.full((rows, groups, size), PAD, dtype=np.int64)
+    ids = np.full((rows, SEQUENCE), Special.PAD, dtype=np.int64)
+    canvas = np.full((rows, groups, size), Special.PAD, dtype=np.int64)
     begin = np.zeros((rows, groups), dtype=np.int64)
     for row, index in enumerate(chosen):
         suffix, prefix, starts = shards.example(int(index))
-        head = np.concatenate(([BOS, SUFFIX], suffix, [PREFIX]))
-        whole = np.concatenate((head, prefix, [EOM]))
+        head = np.concatenate(([Special.BOS, Special.SUFFIX], suffix, [Special.PREFIX]))
+        whole = np.concatenate((head, prefix, [Special.EOM]))
         ids[row, : len(whole)] = whole
         for group, start in enumerate(_pick_starts(starts, len(prefix), size, groups, rng)):
             middle = prefix[start:]
             canvas[row, group, : len(middle)] = middle
-            canvas[row, group, len(middle)] = EOM
+            canvas[row, group, len(middle)] = Special.EOM
             begin[row, group] = len(head) + start
     t = np.full((rows, groups), noise) if noise is not None else noise_levels((rows, groups), rng)
     corrupt = rng.random(canvas.shape) < t[..., None]
     noisy = np.where(corrupt, rng.integers(0, vocab, canvas.shape), canvas)
-    pads = canvas == PAD
+    pads = canvas == Special.PAD
     weight = np.where(corrupt, 1.0, clean_weight)
     # All pads of a canvas together weigh as one token: what matters is where they begin.
     weight = np.where(pads, weight / np.maximum(1, pads.sum(-1, keepdims=True)), weight)
@@ -172,9 +172,7 @@ def noise_levels(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np
     """Stratified corruption probabilities: 70% U(0.3, 1), 15% exactly 1, 15% U(0.02, 0.3)."""
     count = shape[0] * shape[1]
     u = (rng.permutation(count) + rng.random(count)) / count
-    t = np.where(
-        u < 0.70, 0.3 + 0.7 * (u / 0.70), np.where(u < 0.85, 1.0, 0.02 + 0.28 * (u - 0.85) / 0.15)
-    )
+    t = np.where(u < 0.70, 0.3 + 0.7 * (u / 0.70), np.where(u < 0.85, 1.0, 0.02 + 0.28 * (u - 0.85) / 0.15))
     return t.reshape(shape)
 
 

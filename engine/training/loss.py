@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.model import Attend, DiffusionGemma
-from engine.special import PAD
+from engine.special import Special
 from engine.training.data import Batch
 
 SOFT_TEMPERATURE = 0.6
@@ -62,9 +62,7 @@ def _encode(model: DiffusionGemma, ids: Tensor) -> tuple[Tensor, list[tuple[Tens
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         cache.append((k, v))
-        return F.scaled_dot_product_attention(
-            q, *_shared(q, k, v), is_causal=True, scale=1.0
-        )
+        return F.scaled_dot_product_attention(q, *_shared(q, k, v), is_causal=True, scale=1.0)
 
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     return model.encode(ids, positions, attend), cache
@@ -95,5 +93,5 @@ def _next_token(model: DiffusionGemma, states: Tensor, ids: Tensor) -> Tensor:
     targets = ids[:, 1:].flatten()
     logits = model.logits(states[:, :-1]).flatten(0, 1)
     each = F.cross_entropy(logits, targets, reduction="none")
-    real = targets != PAD
+    real = targets != Special.PAD.value
     return (each * real).sum() / real.sum()

@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(parameter)
             state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
             pushes.append(parameter.grad.lerp(state["momentum"], group["momentum"]).view(-1, rows, columns))
-        updates = orthogonalise(torch.cat(pushes)).split([len(p) for p in pushes])
+        updates = torch.split(orthogonalise(torch.cat(pushes)), [len(push) for push in pushes])
         scale = max(1.0, rows / columns) ** 0.5
         for parameter, update in zip(parameters, updates, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -63,7 +63,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     about 0.7 to 1.2) for a steep slope at zero.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
+    x: Tensor = matrices.bfloat16()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT

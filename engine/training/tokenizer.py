@@ -1,9 +1,9 @@
 """Trains and loads the byte-level BPE tokenizer of the embedded model.
 
-Sixteen special tokens have the fixed ids below, then come the 256 bytes, then the merges. Before merging,
-text is cut so that no token crosses a newline, a newline keeps the indentation after it, digits stand
-alone, and a word or a run of punctuation takes at most one space before it. Any string survives
-encoding and decoding unchanged.
+Sixteen special tokens have fixed ids, first those of `engine.special`, then reserved ones; the 256 bytes
+and the merges follow. Before merging, text is cut so that no token crosses a newline, a newline keeps the
+indentation after it, digits stand alone, and a word or a run of punctuation takes at most one space before
+it. Any string survives encoding and decoding unchanged.
 
 It does not know where text comes from, nor what a hole is.
 """
@@ -11,32 +11,19 @@ It does not know where text comes from, nor what a hole is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Tokenizer
 
+from engine.special import Special
+
 VOCAB_SIZE = 4096
 LONGEST_TOKEN_CHARS = 24
 """Longer tokens would be decoration such as comment rules, which are not worth a place."""
 
-
-class Special(IntEnum):
-    """Ids of the special tokens."""
-
-    PAD = 0
-    EOS = 1
-    BOS = 2
-    EOM = 3
-    PREFIX = 4
-    SUFFIX = 5
-    SNIPPET = 6
-    MASK = 7
-
-
 RESERVED = range(len(Special), 16)
-SPECIAL_TOKENS = [f"<{token.name.lower()}>" for token in Special] + [f"<reserved_{id_}>" for id_ in RESERVED]
+SPECIAL_TOKENS = [token.token for token in Special] + [f"<reserved_{id_}>" for id_ in RESERVED]
 
 # One alternative per line; together they match every character, so nothing is left to a default.
 PRETOKENS = "|".join(

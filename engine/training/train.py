@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from engine.config import LayerConfig, ModelConfig
 from engine.model import DiffusionGemma
-from engine.special import PAD
 from engine.training.data import CANVAS_AREA, SEQUENCE, Batch, Shards, batches, make_batch, prefetch
 from engine.training.loss import Losses, causal_loss, joint_loss
 from engine.training.optimizer import Muon, split_parameters
@@ -116,9 +115,9 @@ class Trainer:
         self.state = State(recipe=recipe)
         self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
-        self.model = initialise(
-            DiffusionGemma(model_config(vocab=recipe.vocab, **SIZES[recipe.size]))
-        ).to(self.device)
+        self.model = initialise(DiffusionGemma(model_config(vocab=recipe.vocab, **SIZES[recipe.size]))).to(
+            self.device
+        )
         assert self.model.config.sliding_window >= SEQUENCE + CANVAS_AREA  # the loss applies no window
         matrices, embedding, vectors = split_parameters(self.model)
         self.muon = Muon(matrices, lr=recipe.muon_lr)
@@ -327,7 +326,9 @@ def main() -> int:
     """The command line; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.train", description=__doc__)
     parser.add_argument("--shards", type=Path, required=True, help="folder of train-*.npz and heldout-*.npz")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run; resumed if it has a state")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the run; resumed if it has a state"
+    )
     parser.add_argument("--from", type=Path, dest="source", help="start from a copy of this run's state")
     parser.add_argument("--decay", type=int, metavar="BATCHES", help="cool down to zero over so many batches")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop and save after so long")

@@ -24,11 +24,11 @@ from infill.corpus.fetch import fetch
 from infill.corpus.manifest import Package
 
 TOKENIZER = Path("engine/models/embedded/tokenizer.json")
-LARGEST_SHARE = 0.06
+LARGEST_SHARE = 0.03
 """The most of a split's characters, and so of its examples, that one package may give."""
 IMPORT_DROPOUT = 0.5
 TOKENIZER_CHARS = 60_000_000
-HELDOUT_CHARS_PER_CUT = 700
+HELDOUT_CHARS_PER_CUT = 350
 SHUFFLE_SEED = 0
 
 

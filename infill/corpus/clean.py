@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 
 import tree_sitter_python
-from tree_sitter import Language, Parser, Tree
+from tree_sitter import Language, Parser, Query, QueryCursor, Tree
 
 from infill.corpus.manifest import RESERVED
 
@@ -30,7 +30,9 @@ _GENERATED = re.compile(
 )
 _GENERATED_NAME = re.compile(r"_pb2(?:_grpc)?\.py$|parsetab\.py$|lextab\.py$|_version\.py$|_tables?\.py$")
 _TEST_NAME = re.compile(r"(?:^|/)(?:tests?|testing)/|(?:^|/)test_[^/]*$|_tests?\.py$|(?:^|/)conftest\.py$")
-_PARSER = Parser(Language(tree_sitter_python.language()))
+_PYTHON = Language(tree_sitter_python.language())
+_PARSER = Parser(_PYTHON)
+_PYTHON_2 = Query(_PYTHON, "[(print_statement) (exec_statement)] @old")
 
 
 class Drop(Enum):
@@ -70,7 +72,7 @@ def clean(path: str, content: bytes) -> str | Drop:
         return Drop.LONG_LINES
     if _is_data(text, lines):
         return Drop.DATA
-    return Drop.SYNTAX if parse(text).root_node.has_error else text
+    return text if _is_python_3(text) else Drop.SYNTAX
 
 
 def is_test(path: str) -> bool:
@@ -81,6 +83,12 @@ def is_test(path: str) -> bool:
 def parse(text: str) -> Tree:
     """The syntax tree of Python source; its offsets are those of the text in UTF-8."""
     return _PARSER.parse(text.encode())
+
+
+def _is_python_3(text: str) -> bool:
+    """Whether the grammar takes `text` without an error and without the statements only Python 2 had."""
+    root = parse(text).root_node
+    return not root.has_error and not QueryCursor(_PYTHON_2).captures(root)
 
 
 def _is_data(text: str, lines: list[str]) -> bool:

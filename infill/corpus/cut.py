@@ -17,7 +17,7 @@ from tree_sitter import Node, Tree
 
 from engine.training.pack import MAX_HOLES, Cut, Kind
 
-CHARS_PER_CUT = 350
+CHARS_PER_CUT = 450
 LONGEST_MIDDLE = 400
 """In characters; some 120 tokens of code."""
 MIX = {
@@ -67,7 +67,7 @@ def without_imports(text: str, tree: Tree) -> str:
             kept.append(source[begin : node.start_byte])
             begin = node.end_byte
             begin += source[begin : begin + 1] == b"\n"
-        elif node.type not in ("comment", "expression_statement"):
+        elif node.type != "comment" and not (node.children and node.children[0].type == "string"):
             break
     return b"".join([*kept, source[begin:]]).decode()
 
@@ -137,7 +137,8 @@ class _Document:
         if end >= line_end:
             starts[first] = Kind.LINE
             for above in range(max(0, row - 3), row):
-                starts[self._line(above)[0]] = Kind.LINES
+                if self._has_text(above):
+                    starts[self._line(above)[0]] = Kind.LINES
         for begin, _ in self._nodes(max(end - 1, 0)):
             starts.setdefault(begin, Kind.NODE)
         return {at: k for at, k in starts.items() if at < end and _is_hole(self.text, at, end)}

@@ -38,21 +38,16 @@ _CLASSIFIERS = {
     "Zero-Clause BSD (0BSD)": frozenset({"0BSD"}),
 }
 _PHRASES = [
-    (re.compile(r"(?:the )?mit(?: licen[cs]e)?|expat"), frozenset({"MIT"})),
-    (re.compile(r"(?:the )?(?:new |simplified |modified )?bsd(?: licen[cs]e)?"), _BSD),
+    (re.compile(r"(the )?(mit|expat)( licen[cs]e)?"), frozenset({"MIT"})),
+    (re.compile(r"(the )?(new |simplified |modified )?bsd( licen[cs]e)?"), _BSD),
+    (re.compile(r"(the )?(bsd.3.clause|3.clause.bsd)( new)?( licen[cs]e)?"), frozenset({"BSD-3-Clause"})),
+    (re.compile(r"(the )?(bsd.2.clause|2.clause.bsd)( licen[cs]e)?"), frozenset({"BSD-2-Clause"})),
     (
-        re.compile(r"(?:new bsd|(?:bsd.)?3.clause.bsd(?: licen[cs]e)?|bsd.3.clause)"),
-        frozenset({"BSD-3-Clause"}),
-    ),
-    (re.compile(r"2.clause.bsd(?: licen[cs]e)?|bsd.2.clause"), frozenset({"BSD-2-Clause"})),
-    (
-        re.compile(
-            r"apache(?: software)?(?: licen[cs]e)?,?[ -]*(?:version |v)?2(?:\.0)?(?: licen[cs]e)?|asl 2"
-        ),
+        re.compile(r"(the )?apache( software)?( licen[cs]e)?,?[ -]*(version |v\.?)?2(\.0)?( licen[cs]e)?"),
         frozenset({"Apache-2.0"}),
     ),
-    (re.compile(r"isc(?: licen[cs]e)?"), frozenset({"ISC"})),
-    (re.compile(r"unlicense"), frozenset({"Unlicense"})),
+    (re.compile(r"isc( licen[cs]e)?"), frozenset({"ISC"})),
+    (re.compile(r"(the )?unlicense"), frozenset({"Unlicense"})),
 ]
 _LONGEST_NAME = 60
 """A longer `License` field holds a licence's text, which names other licences too."""

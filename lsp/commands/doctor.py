@@ -62,7 +62,7 @@ def run(model: str | None = None, *, as_json: bool = False) -> Exit:
         if not as_json:
             mark = Text("ok    ", "green") if finding.wrong is None else Text("WRONG ", "bold red")
             said = finding.value if finding.wrong is None else f"{finding.value}  {finding.wrong}".strip()
-            console.print(mark + Text(f"{finding.name:<22} {said}"))
+            console.print(mark + Text(f"{finding.name:<24} {said}"))
     wrong = [finding.name for finding in findings if finding.wrong is not None]
     if as_json:
         report = {"ok": not wrong, "wrong": wrong, "findings": [asdict(finding) for finding in findings]}
@@ -125,11 +125,14 @@ def _model(model: str | None) -> Iterator[Finding]:
     loaded: list[Engine] = []
 
     def load() -> tuple[str, str | None]:
+        from engine.hub import resolve
+
         started = time.perf_counter()
         loaded.append(open_engine(model))
         took_ms = (time.perf_counter() - started) * 1000
         info = loaded[0].info()
-        return f"{info.model}, {info.parameters:,} parameters, {info.dtype}, loaded in {took_ms:.0f} ms", None
+        size = f"{info.parameters:,} parameters, {info.dtype}"
+        return f"{info.model}, {size}, loaded in {took_ms:.0f} ms from {resolve(model)}", None
 
     def fill() -> tuple[str, str | None]:
         text = SAMPLES["python"]

@@ -49,7 +49,6 @@ class Asked:
     """A request and the text it is about, as they were when it came; later edits do not reach them."""
 
     opened: OpenDocument
-    version: int
     revision: int
     document: Document
     offset: int
@@ -61,13 +60,20 @@ class Asked:
 class _Work:
     """What the log says of a request; filled in as it goes."""
 
+    version: int | None = None
     prompt_chars: int = 0
     steps: int = 0
     queued_ms: float = 0.0
 
 
-class Empty(Exception):
-    """There is nothing to suggest; the text says why. It does not leave this module."""
+@dataclass(frozen=True, kw_only=True)
+class Empty:
+    """There is nothing to suggest, and why."""
+
+    reason: str
+
+
+_STALE = Empty(reason="the text changed meanwhile")
 
 
 async def answer(server: InfillServer, params: types.InlineCompletionParams) -> types.InlineCompletionList:
@@ -76,43 +82,56 @@ async def answer(server: InfillServer, params: types.InlineCompletionParams) -> 
     Raises:
         CancelledError: the client no longer wants an answer.
     """
-    began, work, outcome = time.perf_counter(), _Work(), "cancelled by the client"
-    name, version = _name(params.text_document.uri), None
-    items: list[types.InlineCompletionItem] = []
+    began, work = time.perf_counter(), _Work()
+    outcome: types.InlineCompletionItem | Empty = Empty(reason="cancelled by the client")
     try:
-        asked = snapshot(server, params)
-        version = asked.version
-        engine = await _engine(server, asked)
-        suggestion = await _fill(server, engine, asked, work)
-        items = [_convert(server, asked, suggestion)]
-        outcome = f"suggested {len(suggestion.text)} characters, {suggestion.confidence:.0%} sure"
-    except Empty as reason:
-        outcome = f"nothing: {reason}"
+        outcome = await _suggest(server, params, work)
     except EngineError as error:
-        outcome = f"nothing: {error}"
+        outcome = Empty(reason=str(error))
         server.tell_once(str(error), types.MessageType.Error)
     except Exception as error:
-        outcome = f"nothing: {type(error).__name__}"
         logger.exception("a suggestion could not be made")
+        outcome = Empty(reason=f"internal error ({type(error).__name__})")
         server.tell_once(f"internal error ({type(error).__name__}); the log has the details")
     finally:
         server.log(
-            f"inline completion {server.protocol.msg_id}: {name} version {version}, "
-            f"prompt {work.prompt_chars} characters, {work.steps} steps, "
-            f"{_ms_since(began):.0f} ms ({work.queued_ms:.0f} queued): {outcome}"
+            f"inline completion {server.protocol.msg_id}: {_name(params.text_document.uri)} "
+            f"version {work.version}, prompt {work.prompt_chars} characters, {work.steps} steps, "
+            f"{_ms_since(began):.0f} ms ({work.queued_ms:.0f} queued): "
+            + (f"nothing: {outcome.reason}" if isinstance(outcome, Empty) else "1 item")
         )
-    return types.InlineCompletionList(items=items)
+    return types.InlineCompletionList(items=[] if isinstance(outcome, Empty) else [outcome])
 
 
-def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Asked:
-    """Everything the request depends on, before anything is awaited.
+async def _suggest(
+    server: InfillServer, params: types.InlineCompletionParams, work: _Work
+) -> types.InlineCompletionItem | Empty:
+    """The path of a request: take a snapshot, wait for the model, fill, convert."""
+    asked = snapshot(server, params)
+    if isinstance(asked, Empty):
+        return asked
+    work.version = asked.opened.version
+    engine = await server.loading.wait(_INVOKED_LOAD_WAIT_S if asked.invoked else 0.0)
+    if engine is None:
+        return Empty(reason=server.loading.reason)
+    if not _is_current(server, asked):
+        return _STALE
+    result = await _fill(server, engine, asked, work)
+    if not _is_current(server, asked):
+        return _STALE
+    if result is None:
+        return Empty(reason="a newer request replaced this one")
+    if isinstance(result, Rejected):
+        return Empty(reason=result.message)
+    item = inline_item(result, asked.opened.lines, server.documents.encoding, asked.selected)
+    return item or Empty(reason="it would replace more than one line")
 
-    Raises:
-        Empty: there is no such document, or the selected entry of the popup is not at the cursor.
-    """
+
+def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Asked | Empty:
+    """Everything the request depends on, before anything is awaited."""
     opened = server.documents.get(params.text_document.uri)
     if opened is None:
-        raise Empty("the document is not open")
+        return Empty(reason="the document is not open")
     encoding = server.documents.encoding
     offset = offset_of(opened.lines, params.position, encoding)
     document, selected = opened.document.snapshot(), None
@@ -123,12 +142,11 @@ def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Aske
             text=info.text,
         )
         if not selected.start <= offset <= selected.end:
-            raise Empty("the selected entry is not at the cursor")
+            return Empty(reason="the entry selected in the popup is not at the cursor")
         document = document.filled(selected.start, selected.end, selected.text)
         offset = selected.start + len(selected.text)
     return Asked(
         opened=opened,
-        version=opened.version,
         revision=opened.revision,
         document=document,
         offset=offset,
@@ -137,15 +155,9 @@ def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Aske
     )
 
 
-async def _engine(server: InfillServer, asked: Asked) -> Engine:
-    engine = await server.loading.wait(_INVOKED_LOAD_WAIT_S if asked.invoked else 0.0)
-    if engine is None:
-        raise Empty(server.loading.reason)
-    _check_current(server, asked)
-    return engine
-
-
-async def _fill(server: InfillServer, engine: Engine, asked: Asked, work: _Work) -> Suggestion:
+async def _fill(
+    server: InfillServer, engine: Engine, asked: Asked, work: _Work
+) -> Suggestion | Rejected | None:
     settings = server.settings
     request = FillRequest(
         text=asked.document.text,
@@ -162,25 +174,11 @@ async def _fill(server: InfillServer, engine: Engine, asked: Asked, work: _Work)
         work.queued_ms = _ms_since(queued)
         return fill(_Watched(engine, work), asked.document, request, cancelled=cancelled)
 
-    result = await server.worker.run(asked.opened.uri, task)
-    _check_current(server, asked)
-    if result is None:
-        raise Empty("a newer request replaced this one")
-    if isinstance(result, Rejected):
-        raise Empty(result.message)
-    return result
+    return await server.worker.run(asked.opened.uri, task)
 
 
-def _check_current(server: InfillServer, asked: Asked) -> None:
-    if not server.documents.is_current(asked.opened, asked.revision):
-        raise Empty("the text changed meanwhile")
-
-
-def _convert(server: InfillServer, asked: Asked, suggestion: Suggestion) -> types.InlineCompletionItem:
-    item = inline_item(suggestion, asked.opened.lines, server.documents.encoding, asked.selected)
-    if item is None:
-        raise Empty("it would replace more than one line")
-    return item
+def _is_current(server: InfillServer, asked: Asked) -> bool:
+    return server.documents.is_current(asked.opened, asked.revision)
 
 
 class _Watched:

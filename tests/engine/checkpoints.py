@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from engine.config import PromptConfig, SamplerConfig, write_configs
+from engine.hub import EMBEDDED
+from engine.model import DiffusionGemma
+from engine.training.train import SIZES, initialise, model_config
+from engine.weights import save_model
 
 REFERENCE_TEXT: dict[str, Any] = {
     "vocab_size": 120,
@@ -63,4 +70,20 @@ def write_reference_checkpoint(folder: Path, *, seed: int = 0, shards: bool = Fa
             elif "embed_tokens" in name:
                 tensor.normal_(0, 0.3)
     model.save_pretrained(folder, max_shard_size="40KB" if shards else "1GB")
+    return model
+
+
+def write_own_checkpoint(folder: Path, *, seed: int = 0, size: str = "tiny") -> DiffusionGemma:
+    """A small random model in our own files, with the embedded model's tokenizer; returns the model.
+
+    The sampler has few steps, and stops early only where a canvas repeats itself.
+    """
+    torch.manual_seed(seed)
+    tokenizer = EMBEDDED / "tokenizer.json"
+    model = initialise(DiffusionGemma(model_config(vocab=4096, **SIZES[size]))).eval().requires_grad_(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler = SamplerConfig(max_denoising_steps=6, entropy_bound=4.0, confidence_threshold=0.01)
+    write_configs(folder, model.config, sampler, PromptConfig(prefix_tokens=224, suffix_tokens=80))
+    save_model(model, folder)
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
     return model

@@ -28,7 +28,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=SHAPES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, DiffusionGemma]:
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, DiffusionGemma]:
     folder = tmp_path_factory.mktemp("reference")
     reference = write_reference_checkpoint(folder, **SHAPES[request.param])
     return reference, load_model(folder)

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from engine.special import Special
 from engine.training import tokenizer as training
-from engine.training.tokenizer import SPECIAL_TOKENS, Special, Tokenizer
+from engine.training.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 TEXTS = [
-    "def total(self, values):\n    for value in values:\n        self.result += value\n    return self.result\n",
+    "def total(self, values):\n    for value in values:\n        self.sum += value\n    return self.sum\n",
     "class Circle:\n\tdef area(self):\n\t\treturn 3.14159 * self.radius ** 2\n\n\n",
     "# ----------------------------------------------------------------\n" * 3,
 ] * 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,28 @@ def test_incremental_parse_after_an_insertion(new: str, line: int) -> None:
     assert_fresh(document)
 
 
+@pytest.mark.parametrize(("at", "end", "new"), [(5, 5, "é\n😀"), (9, 9, "\n"), (2, 8, "中"), (0, 0, "\n\n")])
+def test_the_old_tree_is_moved_before_it_is_parsed_again(
+    monkeypatch: pytest.MonkeyPatch, at: int, end: int, new: str
+) -> None:
+    """Bytes, rows and columns: what a wrong edit would leave of the tree's places is rarely seen later."""
+    document = Document("é = [😀,\n  '中', x]\ny\n", "python")
+    tree_of(document)
+    olds: list[Tree] = []
+
+    def spy(*args: Any) -> Tree | None:
+        olds.append(args[2])
+        return infill.syntax.parse(*args)
+
+    monkeypatch.setattr(infill.document, "parse", spy)
+    document.edit(at, end, new)
+    tree_of(document)
+    last = olds[0].root_node.children[-1]
+    index, start = Utf8Index(document.text), document.text.index("y\n")
+    assert (last.start_byte, tuple(last.start_point)) == (index.byte(start), index.point(start))
+    assert tuple(olds[0].root_node.end_point) == index.point(len(document.text))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(AWKWARD), max_size=30).map("".join), st.data())
 def test_index_agrees_with_encoding_the_whole(text: str, data: st.DataObject) -> None:
@@ -127,7 +150,7 @@ def test_index_beyond_one_stride() -> None:
     text = "é中😀x\n" * 5000
     index = Utf8Index(text)
     assert index.offset(len(encode(text))) == len(text)
-    for at in (0, 1, 4095, 4096, 4097, 20_000, len(text)):
+    for at in (0, 1, 1023, 1024, 1025, 20_000, len(text)):
         assert index.byte(at) == len(encode(text[:at]))
         assert index.offset(index.byte(at)) == at
     inside_emoji = index.byte(2) + 2

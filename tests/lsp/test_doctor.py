@@ -16,8 +16,9 @@ from tests.lsp.cli_harness import run_cli
 
 
 @pytest.fixture(autouse=True)
-def required(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that these tests do not depend on how the project was installed."""
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that these tests depend neither on how the project was installed nor on a model."""
+    monkeypatch.setattr("engine.hub.resolve", lambda model: "some/folder")
     wanted = ["rich>=13.7", "torch>=2.11", "pytest-absent>=1; extra == 'never'"]
     monkeypatch.setattr("lsp.commands.doctor.metadata.requires", lambda name: wanted)
 
@@ -34,6 +35,7 @@ def test_a_sound_installation_has_nothing_wrong() -> None:
     assert found["torch"]["value"] == metadata.version("torch")
     assert found["device"]["value"] == "none"
     assert "scripted, 0 parameters" in str(found["model"]["value"])
+    assert "some/folder" in str(found["model"]["value"])
     assert {f"grammar {language}" for language in LANGUAGES} <= set(found)
     assert found["grammar go"]["value"] == f"tree-sitter-go {metadata.version('tree-sitter-go')}"
 

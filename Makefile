@@ -1,0 +1,38 @@
+# `make demo` and `make test` set up everything they need in .venv; only Python 3.11+ must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check pytest corpus train clean
+
+demo: .venv/.installed
+	$(BIN)/infill fill examples/stack.py:14:27
+
+test: check pytest
+
+check: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pytest: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+# Training: see CONTRIBUTING.md. Both resume where they stopped.
+corpus: .venv/.installed
+	$(BIN)/python -m infill.corpus build --out .data
+
+train: .venv/.installed
+	$(BIN)/python -m engine.training.train --shards .data/shards --run .runs/trunk
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

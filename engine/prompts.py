@@ -1,0 +1,22 @@
+"""Prompt formats: how the text around a hole becomes the encoder's tokens.
+
+A format is data read from the checkpoint (`PromptConfig`). `suffix-prefix` puts the suffix first, so that
+typing only appends: `<bos> <suffix> S <prefix> P`, and the canvas continues after P. Knows nothing of
+where the hole is or how its surroundings were chosen.
+"""
+
+from __future__ import annotations
+
+from engine.config import PromptConfig
+from engine.request import Prompt
+from engine.special import Special
+from engine.tokenizer import Tokenizer
+
+
+def lay_out(prompt: Prompt, tokenizer: Tokenizer, config: PromptConfig) -> list[int]:
+    """The encoder's tokens for `prompt`; what exceeds a side's budget is cut far from the hole."""
+    # Tokenizing all of a huge text to keep a few hundred tokens would be waste: cut characters first,
+    # generously, since a token holds 24 of them at most.
+    prefix = tokenizer.encode(prompt.prefix[-24 * config.prefix_tokens :])[-config.prefix_tokens :]
+    suffix = tokenizer.encode(prompt.suffix[: 24 * config.suffix_tokens])[: config.suffix_tokens]
+    return [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *prefix]

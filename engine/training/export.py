@@ -1,0 +1,67 @@
+"""Turns a run into a checkpoint: `python -m engine.training.export --run .runs/cooled --to FOLDER`.
+
+Writes config.json, generation_config.json, infill.json and model.safetensors (bfloat16); the tokenizer is
+copied from `--tokenizer` unless it lies there already. The sampler's settings already in the target
+folder are kept, since they are tuned apart from training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+
+from engine.config import PromptConfig, SamplerConfig, read_sampler_config, write_configs
+from engine.model import DiffusionGemma
+from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS
+from engine.training.train import SIZES, Recipe, model_config
+from engine.weights import save_model
+
+DEFAULT_SAMPLER = SamplerConfig(
+    max_denoising_steps=12,
+    entropy_bound=0.3,
+    t_min=0.1,
+    t_max=0.6,
+    stability_threshold=1,
+    confidence_threshold=0.02,
+)
+"""Where tuning starts; see the training recipe."""
+
+
+def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
+    """Write the checkpoint of `run` to `folder`; returns the model as it will be loaded."""
+    saved = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    recipe = Recipe(**saved["state"]["recipe"])
+    model = DiffusionGemma(model_config(vocab=recipe.vocab, **SIZES[recipe.size]))
+    model.load_state_dict(saved["model"])
+    model = model.to(torch.bfloat16)
+    sampler = DEFAULT_SAMPLER
+    if (folder / "generation_config.json").exists():
+        sampler = read_sampler_config(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    prompts = PromptConfig(prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=3.0)
+    write_configs(folder, model.config, sampler, prompts)
+    save_model(model, folder)
+    if tokenizer is not None:
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    return model
+
+
+def main() -> int:
+    """The command line; see `--help`."""
+    parser = argparse.ArgumentParser(prog="python -m engine.training.export", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="the run's folder, with its state.pt")
+    parser.add_argument("--to", type=Path, required=True, help="the checkpoint's folder")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json to copy")
+    args = parser.parse_args()
+    model = export(args.run, args.to, args.tokenizer)
+    parameters = sum(p.numel() for p in model.parameters())
+    size = (args.to / "model.safetensors").stat().st_size
+    print(f"{parameters / 1e6:.2f}M parameters, {size / 1e6:.1f} MB in {args.to / 'model.safetensors'}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,46 @@
+"""Token healing: a canvas must begin with the characters already typed, however they are tokenized.
+
+The user's half word rarely ends where a token does. So nothing is pinned in advance: at every step the
+typed bytes are walked from the canvas's start, each position may hold only tokens that agree with what is
+left of them, and the position that completes them may run on. Knows nothing of cursors.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from engine.sampler import allow_only_ids
+from engine.tokenizer import Tokenizer
+
+
+class Typed:
+    """Constrains logits (batch, canvas, vocab) so that each canvas begins with `text`."""
+
+    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
+        self._wanted = text.encode("utf-8", "replace")
+        self._tokenizer = tokenizer
+        self._choices: dict[int, tuple[list[int], list[int]]] = {}
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """`logits` with everything off that contradicts the text; the rest is unchanged."""
+        out = logits.clone()
+        for canvas in out:
+            done = 0
+            for position in range(canvas.shape[0]):
+                if done == len(self._wanted):
+                    break
+                completing, shorter = self._at(done)
+                allowed = completing + shorter
+                best = allowed[int(canvas[position, allowed].argmax())]
+                if best in shorter:  # the next position goes on from exactly this token
+                    canvas[position] = allow_only_ids(canvas[position], [best])
+                    done += len(self._tokenizer.pieces[best])
+                else:
+                    canvas[position] = allow_only_ids(canvas[position], completing)
+                    done = len(self._wanted)
+        return out
+
+    def _at(self, done: int) -> tuple[list[int], list[int]]:
+        if done not in self._choices:
+            self._choices[done] = self._tokenizer.continuing(self._wanted[done:])
+        return self._choices[done]

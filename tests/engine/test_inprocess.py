@@ -1,0 +1,127 @@
+"""The engine as its clients see it, on a small random model with the real tokenizer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
+from engine.inprocess import InProcessEngine, load_engine
+from engine.request import DenoiseRequest, Prompt, Stop
+from tests.engine.checkpoints import write_own_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    write_own_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> InProcessEngine:
+    return load_engine(str(folder))
+
+
+def test_info(engine: InProcessEngine, folder: Path) -> None:
+    info = engine.info()
+    assert info.model == str(folder)
+    assert info.parameters > 100_000
+    assert info.prefix_chars == 224 * 3
+
+
+def test_steps_are_numbered_and_end_once(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix="x = ", suffix="\n"), canvas_tokens=32, candidates=2)
+    steps = list(engine.denoise(request, threading.Event()))
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    assert [step.stop is None for step in steps] == [True] * (len(steps) - 1) + [False]
+    for step in steps:
+        for canvas in step.canvases:
+            assert "".join(token.text for token in canvas.tokens) == canvas.text
+            assert all(0 <= token.confidence <= 1 for token in canvas.tokens)
+            assert canvas.ended or len(canvas.tokens) == 32
+    scores = [canvas.score for canvas in steps[-1].canvases]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_canvases_begin_with_what_was_typed(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(
+        prompt=Prompt(prefix="import os\n", typed="retu"), canvas_tokens=32, candidates=3
+    )
+    for step in engine.denoise(request, threading.Event()):
+        assert all(canvas.text.startswith("retu") for canvas in step.canvases)
+
+
+def test_a_result_does_not_depend_on_what_was_asked_before(engine: InProcessEngine, folder: Path) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix="def f(x):\n    ", suffix="\n"), canvas_tokens=32, seed=5)
+    fresh = list(load_engine(str(folder)).denoise(request, threading.Event()))[-1].canvases
+    list(
+        engine.denoise(DenoiseRequest(prompt=Prompt(prefix="def f(y)"), canvas_tokens=32), threading.Event())
+    )
+    assert [canvas.text for canvas in list(engine.denoise(request, threading.Event()))[-1].canvases] == [
+        canvas.text for canvas in fresh
+    ]
+
+
+def test_an_empty_prompt_is_served(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix=""), canvas_tokens=32)
+    assert list(engine.denoise(request, threading.Event()))[-1].stop is not None
+
+
+def test_cancelled_first_yields_nothing(engine: InProcessEngine) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    request = DenoiseRequest(prompt=Prompt(prefix="x"), canvas_tokens=32)
+    assert list(engine.denoise(request, cancelled)) == []
+
+
+def test_a_listener_that_leaves_does_not_block_the_next(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix="x"), canvas_tokens=32)
+    steps = engine.denoise(request, threading.Event())
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert list(engine.denoise(request, threading.Event()))[-1].stop is not None
+
+
+def test_a_deadline_is_an_answer(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix="x = "), canvas_tokens=32, deadline_ms=0.001)
+    (only,) = engine.denoise(request, threading.Event())
+    assert only.stop is Stop.DEADLINE
+    assert only.canvases
+
+
+@pytest.mark.parametrize("wrong", [{"canvas_tokens": 33}, {"candidates": 0}, {"max_steps": 0}, {"seed": -1}])
+def test_impossible_requests_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequest):
+        DenoiseRequest(prompt=Prompt(prefix="x"), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="no directory"):
+        load_engine(str(tmp_path / "gone"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelNotFound, match="is a file"):
+        load_engine(str(tmp_path / "file"))
+
+
+def test_an_empty_folder_is_a_broken_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint, match=r"config\.json"):
+        load_engine(str(tmp_path))
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    from tests.engine.checkpoints import write_reference_checkpoint
+
+    write_reference_checkpoint(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    with pytest.raises(BrokenCheckpoint, match="4096 ids"):
+        load_engine(str(tmp_path))
+
+
+def test_importing_does_not_import_torch() -> None:
+    code = "import sys, engine.inprocess, engine.request, engine.errors; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

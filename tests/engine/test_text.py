@@ -1,0 +1,116 @@
+"""Text and tokens: the tokenizer, prompt layout and token healing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.config import PromptConfig
+from engine.errors import BrokenCheckpoint, UnsupportedModel
+from engine.hub import EMBEDDED
+from engine.prompts import lay_out
+from engine.request import Prompt
+from engine.special import Special
+from engine.tokenizer import Tokenizer
+from engine.typed import Typed
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(EMBEDDED)
+
+
+TOKENIZER = Tokenizer(EMBEDDED)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+@settings(deadline=None)
+def test_text_survives(text: str) -> None:
+    ids = TOKENIZER.encode(text)
+    assert TOKENIZER.decode(ids) == text
+    assert "".join(TOKENIZER.texts(ids)) == text
+    assert b"".join(TOKENIZER.pieces[i] for i in ids).decode() == text
+
+
+def test_lone_surrogates_do_not_fail(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a?b"
+
+
+def test_special_text_in_source_is_text(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("x = '<eom><suffix>'")
+    assert not set(ids) & set(Special)
+    assert tokenizer.decode([Special.EOM, *ids, Special.PAD]) == "x = '<eom><suffix>'"
+
+
+def test_half_a_character_is_left_out(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("é😀")
+    assert tokenizer.decode(ids[:-1]).startswith("é")
+    assert "\ufffd" not in tokenizer.decode(ids[:-1])
+
+
+def test_layout_puts_the_suffix_first(tokenizer: Tokenizer) -> None:
+    config = PromptConfig(prefix_tokens=8, suffix_tokens=8)
+    ids = lay_out(Prompt(prefix="a = 1\n", suffix="\nb = 2"), tokenizer, config)
+    suffix, prefix = tokenizer.encode("\nb = 2"), tokenizer.encode("a = 1\n")
+    assert ids == [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *prefix]
+
+
+def test_layout_cuts_far_from_the_hole(tokenizer: Tokenizer) -> None:
+    config = PromptConfig(prefix_tokens=4, suffix_tokens=3)
+    prompt = Prompt(prefix="x\n" * 5000 + "near_prefix = 1", suffix="near_suffix = 1" + "\ny" * 5000)
+    ids = lay_out(prompt, tokenizer, config)
+    assert len(ids) == 3 + 4 + 3
+    assert tokenizer.decode(ids[-4:])
+    assert "near_prefix = 1".endswith(tokenizer.decode(ids[-4:]))
+    assert "near_suffix = 1".startswith(tokenizer.decode(ids[2:5]))
+
+
+def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint, match="missing"):
+        Tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(BrokenCheckpoint, match="cannot be read"):
+        Tokenizer(tmp_path)
+
+
+def test_a_tokenizer_with_other_special_tokens_is_refused(tmp_path: Path) -> None:
+    text = (EMBEDDED / "tokenizer.json").read_text(encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(text.replace("<eom>", "<end>"), encoding="utf-8")
+    with pytest.raises(UnsupportedModel, match="<eom>"):
+        Tokenizer(tmp_path)
+
+
+TYPED = ["retu", " ", " self.na", "x", "_private_na", "zqxj", "é", "def", " 日本", "a" * 40]
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_every_canvas_begins_with_what_was_typed(tokenizer: Tokenizer, typed: str) -> None:
+    for seed in range(5):
+        logits = torch.randn(2, 48, tokenizer.size, generator=torch.Generator().manual_seed(seed)) * 8
+        before = logits.clone()
+        constrained = Typed(typed, tokenizer)(logits)
+        assert logits.equal(before)
+        for canvas in constrained:
+            text = b"".join(tokenizer.pieces[i] for i in canvas.argmax(-1).tolist())
+            assert text.startswith(typed.encode())
+            # A draw from the constrained distribution obeys as well, not only its peak.
+            draw = torch.multinomial(canvas.softmax(-1), 1)[:, 0].tolist()
+            assert b"".join(tokenizer.pieces[i] for i in draw).startswith(typed.encode())
+
+
+def test_healing_can_run_on_into_a_longer_token(tokenizer: Tokenizer) -> None:
+    """`retu` need not be tokenized as such: where the model wants `return`, it gets it."""
+    (wanted,) = tokenizer.encode("return")
+    logits = torch.zeros(1, 4, tokenizer.size)
+    logits[0, 0, wanted] = 9.0
+    assert Typed("retu", tokenizer)(logits)[0, 0].argmax() == wanted
+
+
+def test_positions_behind_the_typed_text_are_free(tokenizer: Tokenizer) -> None:
+    logits = torch.randn(1, 32, tokenizer.size)
+    constrained = Typed("return", tokenizer)(logits)
+    assert constrained[0, 6:].equal(logits[0, 6:])

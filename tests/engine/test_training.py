@@ -1,0 +1,199 @@
+"""Training: batches, noise and losses do what the recipe says; a run learns, stops, resumes and exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.errors import BrokenCheckpoint
+from engine.hub import EMBEDDED
+from engine.model import DiffusionGemma
+from engine.special import Special
+from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels
+from engine.training.export import export
+from engine.training.loss import joint_loss
+from engine.training.optimizer import Muon, orthogonalise
+from engine.training.pack import UNUSED
+from engine.training.train import SIZES, Recipe, Trainer, initialise, model_config, run
+from engine.weights import load_model
+
+VOCAB = 4096
+RECIPE = Recipe(size="tiny", rows=4, causal_batches=3, warmup=2)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Shards:
+    """Forty examples whose prefix counts upwards, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    suffix_lens, prefix_lens = rng.integers(0, 81, 40), rng.integers(40, 225, 40)
+    tokens = np.concatenate(
+        [np.arange(100, 100 + s + p) for s, p in zip(suffix_lens, prefix_lens, strict=True)]
+    )
+    starts = np.full((40, 4), UNUSED, dtype=np.uint16)
+    starts[:, 0], starts[:, 1], starts[:, 2] = prefix_lens - 3, prefix_lens - 20, prefix_lens - 38
+    np.savez_compressed(
+        tmp_path / "train-0000.npz",
+        tokens=tokens.astype(np.uint16),
+        suffix_lens=suffix_lens.astype(np.uint16),
+        prefix_lens=prefix_lens.astype(np.uint16),
+        starts=starts,
+    )
+    return Shards([tmp_path / "train-0000.npz"])
+
+
+def test_a_batch_holds_the_examples(shards: Shards) -> None:
+    batch = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, canvas_tokens=32)
+    assert batch.ids.shape == (4, SEQUENCE)
+    assert batch.canvas.shape == (4, CANVAS_AREA)
+    for row in range(4):
+        suffix, prefix, _ = shards.example(row)
+        ids = batch.ids[row].tolist()
+        whole = [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *prefix, Special.EOM]
+        assert ids[: len(whole)] == whole
+        assert set(ids[len(whole) :]) <= {Special.PAD}
+        for group in range(4):
+            canvas = batch.canvas[row].view(4, 32)[group].tolist()
+            begin = int(batch.start[row].view(4, 32)[group, 0])
+            middle = canvas[: canvas.index(Special.EOM)]
+            # The canvas continues exactly where its part of the prefix ends, and ends where it ends.
+            assert ids[begin : begin + len(middle)] == middle
+            assert ids[begin + len(middle)] == Special.EOM
+            assert set(canvas[len(middle) + 1 :]) <= {Special.PAD}
+
+
+def test_large_canvases_take_the_long_middles(shards: Shards) -> None:
+    batch = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, canvas_tokens=64)
+    for row in range(4):
+        lengths = {int((c != Special.PAD).sum()) - 1 for c in batch.canvas[row].view(2, 64)}
+        assert lengths == {20, 38}
+
+
+def test_pads_weigh_as_one_token(shards: Shards) -> None:
+    batch = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 1.0, canvas_tokens=32)
+    pads = batch.canvas == Special.PAD
+    for canvas_pads, weight in zip(pads.view(-1, 32), batch.weight.view(-1, 32), strict=True):
+        assert float(weight[canvas_pads].sum()) == pytest.approx(1.0 if canvas_pads.any() else 0.0)
+        assert weight[~canvas_pads].eq(1).all()
+
+
+def test_noise_is_the_only_difference(shards: Shards) -> None:
+    clean = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, noise=0.0)
+    assert clean.noisy.equal(clean.canvas)
+    assert clean.weight[clean.canvas != Special.PAD].eq(0.5).all()
+    noisy = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, noise=1.0)
+    assert (noisy.noisy != noisy.canvas).float().mean() > 0.99
+
+
+def test_noise_levels_follow_the_mixture() -> None:
+    t = noise_levels((100, 100), np.random.default_rng(0))
+    assert (t == 1).mean() == pytest.approx(0.15, abs=0.001)
+    assert ((t >= 0.02) & (t < 0.3)).mean() == pytest.approx(0.15, abs=0.001)
+    assert t.min() >= 0.02
+
+
+def test_batches_resume_exactly(shards: Shards) -> None:
+    def stream(first: int) -> list[torch.Tensor]:
+        source = batches(shards, 4, VOCAB, seed=1, first_batch=first, clean_weight=0.5)
+        return [next(source).noisy for _ in range(15 - first)]
+
+    whole, resumed = stream(0), stream(8)
+    assert all(a.equal(b) for a, b in zip(whole[8:], resumed, strict=True))
+    assert not whole[0].equal(whole[10])  # another epoch, another order and noise
+
+
+def test_the_loss_sees_what_inference_sees(shards: Shards) -> None:
+    """Each canvas's logits in the packed training pass equal those of the engine's own two modes."""
+    torch.manual_seed(0)
+    model = initialise(DiffusionGemma(model_config(vocab=VOCAB, **SIZES["tiny"])))
+    batch = make_batch(shards, np.arange(2), VOCAB, np.random.default_rng(0), 1.0, canvas_tokens=32)
+    logits: list[torch.Tensor] = []
+    original = model.logits
+
+    def spy(states: torch.Tensor) -> torch.Tensor:
+        logits.append(original(states))
+        return logits[-1]
+
+    model.logits = spy  # type: ignore[method-assign]
+    with torch.no_grad():
+        joint_loss(model, batch, conditioned=False)
+        packed = next(found for found in logits if found.shape[1] == CANVAS_AREA)
+        for row in range(2):
+            for group in range(4):
+                begin = int(batch.start[row].view(4, 32)[group, 0])
+                cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+                encode_prefix(model, cache, batch.ids[row, :begin].tolist())
+                canvas = batch.noisy[row].view(4, 32)[group][None]
+                positions = torch.arange(begin, begin + 32)[None]
+                alone = original(model.denoise(canvas, positions, over_cache(cache), None))
+                torch.testing.assert_close(
+                    packed[row].view(4, 32, -1)[group][None], alone, atol=1e-4, rtol=1e-4
+                )
+
+
+def test_orthogonalise_flattens_singular_values() -> None:
+    matrices = torch.randn(3, 24, 64, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrices))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    tall = orthogonalise(matrices.mT)
+    torch.testing.assert_close(tall, orthogonalise(matrices).mT, atol=1e-2, rtol=0)
+
+
+def test_muon_goes_downhill() -> None:
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(2, 8, 16))
+    target = torch.randn(2, 8, 16)
+    optimizer = Muon([weight], lr=0.05, weight_decay=0.0)
+    first = (weight - target).square().mean().item()
+    for _ in range(200):
+        loss = (weight - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3 * first
+
+
+def test_a_run_learns_resumes_and_exports(shards: Shards, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trainer = Trainer(RECIPE, device="cpu", compiled=False)
+    before = trainer.evaluate(shards, rows=4)
+    for _ in range(25):
+        source = batches(
+            shards, 4, VOCAB, seed=0, first_batch=trainer.state.batch, clean_weight=RECIPE.clean_weight
+        )
+        losses = trainer.step(next(source))
+    assert set(losses) == {"causal", "denoising"}
+    after = trainer.evaluate(shards, rows=4)
+    assert after["causal"] < before["causal"] - 1
+    assert after["denoising@0.5"] < before["denoising@0.5"] - 0.5
+    trainer.save(folder)
+
+    resumed = Trainer(RECIPE, device="cpu", compiled=False)
+    resumed.load(folder)
+    assert resumed.state == trainer.state
+    assert resumed.evaluate(shards, rows=4) == pytest.approx(after)
+
+    # The cool-down ends by itself, at a learning rate of zero.
+    resumed.state.decay_from, resumed.state.decay_batches = resumed.state.batch, 3
+    run(resumed, shards, shards, folder, minutes=5)
+    assert resumed.state.finished()
+    assert resumed.state.lr_scale() == 0
+    assert (folder / "log.jsonl").read_text().count("held out") == 1
+
+    export(folder, tmp_path / "checkpoint", EMBEDDED / "tokenizer.json")
+    loaded = load_model(tmp_path / "checkpoint")
+    torch.testing.assert_close(
+        loaded.embed_tokens.weight.float(), resumed.model.embed_tokens.weight, atol=1e-2, rtol=1e-2
+    )
+
+
+def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-0000.npz").write_bytes(b"nothing")
+    with pytest.raises(BrokenCheckpoint, match="is not a shard"):
+        Shards([tmp_path / "train-0000.npz"])
+    with pytest.raises(BrokenCheckpoint, match="no shards"):
+        Shards([])
