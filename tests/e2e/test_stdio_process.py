@@ -288,7 +288,8 @@ def test_tcp_serves_one_client_and_ends_with_it() -> None:
         with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as client:
             hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
             client.sendall(frame({**hello, "params": {"processId": None, "capabilities": {}}}))
-            framer, bodies = Framer(), []
+            framer = Framer()
+            bodies: list[bytes] = []
             while not bodies:
                 bodies = framer.feed(client.recv(65536))
             assert json.loads(bodies[0])["result"]["serverInfo"]["name"] == "infill"

@@ -151,7 +151,10 @@ async def connect(
 ) -> AsyncIterator[Session]:
     """A session with a server whose model is `engine`, or what a loader makes of it."""
     given = engine or ScriptedEngine(["pass"])
-    load: Loads = given if not hasattr(given, "denoise") else lambda model, on_progress: given
+
+    def load(model: str | None, on_progress: Callable[[str], None]) -> Engine:
+        return given(model, on_progress) if callable(given) else given
+
     session = Session(InfillServer(ServerOptions(), load), capabilities or {}, options)
     try:
         if initialize:
