@@ -56,7 +56,9 @@ def _line_before(hole: Hole) -> str:
 def _told(fill: Fill) -> str:
     if fill.rejected is not None:
         return f"— | not shown: {fill.rejected.replace('_', ' ')}"
-    verdict = "exact" if fill.middle.strip() == fill.hole.gold.strip() else "parses" if fill.parses else "broken"
+    verdict = (
+        "exact" if fill.middle.strip() == fill.hole.gold.strip() else "parses" if fill.parses else "broken"
+    )
     return f"{_code(fill.middle)} | {verdict}"
 
 

@@ -30,7 +30,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     Raises:
         EngineError: the model is not to be had, not of our architecture, or broken.
     """
-    from engine.config import read_prompt_config, read_sampler_config
+    from engine.config_json import read_prompt_config, read_sampler_config
     from engine.hub import resolve
 
     report = on_progress or (lambda _line: None)

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.config import VISION_STUB, ModelConfig, read_model_config
+from engine.config import ModelConfig
+from engine.config_json import VISION_STUB, read_model_config
 from engine.errors import BrokenCheckpoint
 from engine.model import DiffusionGemma
 

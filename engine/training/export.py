@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from engine.config import PromptConfig, SamplerConfig, read_sampler_config, write_configs
+from engine.config import PromptConfig, SamplerConfig
+from engine.config_json import read_sampler_config, write_configs
 from engine.model import DiffusionGemma
 from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS
-from engine.training.train import SIZES, Recipe, model_config
+from engine.training.recipe import SIZES, Recipe, model_config
 from engine.weights import save_model
 
 DEFAULT_SAMPLER = SamplerConfig(

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from engine.config import PromptConfig, SamplerConfig, write_configs
+from engine.config import PromptConfig, SamplerConfig
+from engine.config_json import write_configs
 from engine.hub import EMBEDDED
 from engine.model import DiffusionGemma
-from engine.training.train import SIZES, initialise, model_config
+from engine.training.recipe import SIZES, initialise, model_config
 from engine.weights import save_model
 
 REFERENCE_TEXT: dict[str, Any] = {

@@ -18,7 +18,9 @@ from engine.training.export import export
 from engine.training.loss import joint_loss
 from engine.training.optimizer import Muon, orthogonalise
 from engine.training.pack import UNUSED
-from engine.training.train import SIZES, Recipe, Trainer, initialise, model_config, run
+from engine.training.recipe import SIZES, Recipe, initialise, model_config
+from engine.training.train import run
+from engine.training.trainer import Trainer
 from engine.weights import load_model
 
 VOCAB = 4096

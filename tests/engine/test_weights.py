@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.config import read_model_config, read_prompt_config, read_sampler_config
+from engine.config_json import read_model_config, read_prompt_config, read_sampler_config
 from engine.errors import BrokenCheckpoint, EngineError, UnsupportedModel
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
