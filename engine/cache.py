@@ -7,6 +7,7 @@ could not roll back. Knows nothing of prompts, documents or when to evict.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,9 @@ from engine.model import Attend, DiffusionGemma, attention
 
 _BLOCK = 256
 """Cache capacity grows by this many tokens at a time."""
+
+_CHUNK = 512
+"""Tokens encoded between two looks at whether anyone still wants them."""
 
 
 class PrefixCache:
@@ -66,23 +70,29 @@ class PrefixCache:
         return self._keys[0].shape[2] if self._keys else 0
 
     def _grow(self, capacity: int) -> None:
-        used = len(self.tokens)
-        for index, layer in enumerate(self.config.layers):
-            for store in (self._keys, self._values):
-                new = torch.zeros(
-                    1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device
-                )
-                if index < len(store):
-                    new[:, :, :used] = store[index][:, :, :used]
-                    store[index] = new
-                else:
-                    store.append(new)
+        # All new tensors first: running out of memory half-way must not leave layers of unequal length.
+        keys = [self._larger(index, self._keys, capacity) for index in range(len(self.config.layers))]
+        values = [self._larger(index, self._values, capacity) for index in range(len(self.config.layers))]
+        self._keys, self._values = keys, values
+
+    def _larger(self, index: int, store: list[Tensor], capacity: int) -> Tensor:
+        layer, used = self.config.layers[index], len(self.tokens)
+        new = torch.zeros(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
+        if store:
+            new[:, :, :used] = store[index][:, :, :used]
+        return new
 
 
-def encode_prefix(model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[int]) -> Tensor | None:
+def encode_prefix(
+    model: DiffusionGemma,
+    cache: PrefixCache,
+    tokens: Sequence[int],
+    cancelled: threading.Event | None = None,
+) -> Tensor | None:
     """Make `cache` hold exactly `tokens`, encoding only what it does not share with them.
 
-    Returns the final encoder states (1, new, hidden) of the newly encoded tokens, None if there were none.
+    Returns the final encoder states (1, new, hidden) of the newly encoded tokens, None if there were
+    none. Works in chunks; when `cancelled` is set the cache is left with the chunks done so far.
 
     Raises:
         InvalidRequest: no tokens, or more than the model has positions for.
@@ -93,17 +103,17 @@ def encode_prefix(model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[in
         raise InvalidRequest(
             f"{len(tokens)} prompt tokens; the model has {model.config.max_position_embeddings}"
         )
-    shared = cache.common_prefix(tokens)
-    cache.rollback(shared)
-    new = list(tokens[shared:])
-    if not new:
-        return None
+    cache.rollback(cache.common_prefix(tokens))
     cache.reserve(len(tokens))
-    ids = torch.tensor([new], device=cache.device)
-    positions = torch.arange(shared, len(tokens), device=cache.device)[None]
-    states = model.encode(ids, positions, _causal(cache, shared, len(new)))
-    cache.tokens.extend(new)
-    return states
+    states = []
+    while len(cache) < len(tokens) and not (cancelled is not None and cancelled.is_set()):
+        start = len(cache)
+        new = list(tokens[start : start + _CHUNK])
+        ids = torch.tensor([new], device=cache.device)
+        positions = torch.arange(start, start + len(new), device=cache.device)[None]
+        states.append(model.encode(ids, positions, _causal(cache, start, len(new))))
+        cache.tokens.extend(new)
+    return torch.cat(states, dim=1) if states else None
 
 
 def _causal(cache: PrefixCache, start: int, count: int) -> Attend:

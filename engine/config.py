@@ -6,6 +6,7 @@ laid out. Knows nothing of tensors, nor of the files they are read from (see `en
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.errors import BrokenCheckpoint, UnsupportedModel
@@ -21,6 +22,13 @@ class LayerConfig:
     rope_theta: float
     rotated_fraction: float
     proportional_rope: bool
+
+    def __post_init__(self) -> None:
+        _check_count("config.json", "head_dim", self.head_dim)
+        _check_count("config.json", "num_key_value_heads", self.kv_heads)
+        _check_number("config.json", "rope_theta", self.rope_theta)
+        if self.head_dim % 2:
+            raise BrokenCheckpoint(f"config.json: head_dim {self.head_dim} is odd; RoPE pairs halves")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.layers:
             raise BrokenCheckpoint("config.json: the model has no layers")
+        for name in _COUNTS:
+            _check_count("config.json", name, getattr(self, name))
+        _check_number("config.json", "rms_norm_eps", self.rms_norm_eps)
+        _check_number("config.json", "final_logit_softcapping", self.final_logit_softcapping)
         if self.top_k_experts > self.num_experts:
             raise BrokenCheckpoint(f"config.json: top-{self.top_k_experts} of {self.num_experts} experts")
         for index, layer in enumerate(self.layers):
@@ -69,12 +81,15 @@ class SamplerConfig:
     confidence_threshold: float | None = 0.005
 
     def __post_init__(self) -> None:
-        if self.max_denoising_steps < 1:
-            raise BrokenCheckpoint(f"generation_config.json: {self.max_denoising_steps} denoising steps")
-        if self.entropy_bound <= 0:
-            raise BrokenCheckpoint(
-                f"generation_config.json: entropy bound {self.entropy_bound} is not above 0"
-            )
+        where = "generation_config.json"
+        _check_count(where, "max_denoising_steps", self.max_denoising_steps)
+        _check_number(where, "entropy_bound", self.entropy_bound)
+        _check_number(where, "t_min", self.t_min)
+        _check_number(where, "t_max", self.t_max)
+        if self.stability_threshold is not None:
+            _check_count(where, "stability_threshold", self.stability_threshold, minimum=0)
+        if self.confidence_threshold is not None:
+            _check_number(where, "confidence_threshold", self.confidence_threshold)
         if not 0 < self.t_min < self.t_max:
             raise BrokenCheckpoint(
                 f"generation_config.json: temperatures are 0 < t_min < t_max, not {self.t_min}, {self.t_max}"
@@ -93,3 +108,30 @@ class PromptConfig:
     def __post_init__(self) -> None:
         if self.format != "suffix-prefix":
             raise UnsupportedModel(f"infill.json: prompt format {self.format!r} is not known")
+        _check_count("infill.json", "prefix_tokens", self.prefix_tokens)
+        _check_count("infill.json", "suffix_tokens", self.suffix_tokens)
+        _check_number("infill.json", "chars_per_token", self.chars_per_token)
+
+
+_COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_experts",
+    "top_k_experts",
+    "moe_intermediate_size",
+    "sliding_window",
+    "canvas_length",
+    "max_position_embeddings",
+)
+
+
+def _check_count(where: str, name: str, value: object, minimum: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise BrokenCheckpoint(f"{where}: {name} is {value!r}, not a whole number of at least {minimum}")
+
+
+def _check_number(where: str, name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise BrokenCheckpoint(f"{where}: {name} is {value!r}, not a number above 0")

@@ -50,6 +50,8 @@ def read_sampler_config(folder: Path) -> SamplerConfig:
     path = folder / "generation_config.json"
     raw = _read_json(path) if path.exists() else {}
     sampler = raw.get("sampler_config") or {}
+    if not isinstance(sampler, dict):
+        raise BrokenCheckpoint(f"{path}: sampler_config is not an object")
     name = sampler.get("_cls_name", "EntropyBoundSamplerConfig")
     if name != "EntropyBoundSamplerConfig":
         raise UnsupportedModel(f"{path}: sampler {name!r} is not known")
@@ -109,7 +111,7 @@ def _model_config(raw: Mapping[str, Any], text: Mapping[str, Any]) -> ModelConfi
         raise UnsupportedModel("config.json: a bidirectional encoder is not known")
     if not text.get("tie_word_embeddings", True):
         raise UnsupportedModel("config.json: untied embeddings are not known")
-    count = int(text["num_hidden_layers"])
+    count = text["num_hidden_layers"]
     kinds = text.get("layer_types") or [
         "full_attention" if index % 6 == 5 else "sliding_attention" for index in range(count)
     ]
@@ -118,19 +120,19 @@ def _model_config(raw: Mapping[str, Any], text: Mapping[str, Any]) -> ModelConfi
     # The reference forces the last layer to full attention whatever the file says.
     kinds = [*kinds[:-1], "full_attention"]
     return ModelConfig(
-        vocab_size=int(text["vocab_size"]),
-        hidden_size=int(text["hidden_size"]),
-        intermediate_size=int(text["intermediate_size"]),
-        num_attention_heads=int(text["num_attention_heads"]),
-        num_experts=int(text["num_experts"]),
-        top_k_experts=int(text["top_k_experts"]),
-        moe_intermediate_size=int(text["moe_intermediate_size"]),
-        sliding_window=int(text["sliding_window"]),
+        vocab_size=text["vocab_size"],
+        hidden_size=text["hidden_size"],
+        intermediate_size=text["intermediate_size"],
+        num_attention_heads=text["num_attention_heads"],
+        num_experts=text["num_experts"],
+        top_k_experts=text["top_k_experts"],
+        moe_intermediate_size=text["moe_intermediate_size"],
+        sliding_window=text["sliding_window"],
         layers=tuple(_layer_config(text, index, kind) for index, kind in enumerate(kinds)),
-        canvas_length=int(raw.get("canvas_length") or 256),
-        rms_norm_eps=float(text.get("rms_norm_eps", 1e-6)),
-        final_logit_softcapping=float(text.get("final_logit_softcapping", 30.0)),
-        max_position_embeddings=int(text.get("max_position_embeddings", 131_072)),
+        canvas_length=raw.get("canvas_length") or 256,
+        rms_norm_eps=text.get("rms_norm_eps", 1e-6),
+        final_logit_softcapping=text.get("final_logit_softcapping", 30.0),
+        max_position_embeddings=text.get("max_position_embeddings", 131_072),
     )
 
 
@@ -154,9 +156,9 @@ def _layer_config(text: Mapping[str, Any], index: int, kind: str) -> LayerConfig
         raise UnsupportedModel(f"config.json: RoPE type {rope['rope_type']!r} is not known")
     return LayerConfig(
         sliding=sliding,
-        head_dim=int(own.get("head_dim", text["head_dim"])),
-        kv_heads=int(own.get("num_key_value_heads", text["num_key_value_heads"])),
-        rope_theta=float(rope["rope_theta"]),
+        head_dim=own.get("head_dim", text["head_dim"]),
+        kv_heads=own.get("num_key_value_heads", text["num_key_value_heads"]),
+        rope_theta=rope["rope_theta"],
         rotated_fraction=float(rope.get("partial_rotary_factor", 1.0)),
         proportional_rope=rope["rope_type"] == "proportional",
     )

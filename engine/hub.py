@@ -16,7 +16,11 @@ from engine.errors import ModelNotFound
 EMBEDDED = Path(__file__).parent / "models" / "embedded"
 """The small model shipped with the package."""
 
-_PATTERNS = ["*.json", "*.safetensors"]
+_FILES: dict[str, Any] = {
+    "allow_patterns": ["*.json", "model*.safetensors"],
+    # A pattern's star crosses folders, where other copies of the weights may lie.
+    "ignore_patterns": ["*/*"],
+}
 
 
 def resolve(model: str | None, on_progress: Callable[[str], None] | None = None) -> Path:
@@ -42,12 +46,19 @@ def resolve(model: str | None, on_progress: Callable[[str], None] | None = None)
 def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
     # Imported here: it is slow, and most runs need no hub.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        cached = Path(snapshot_download(model, allow_patterns=_PATTERNS, local_files_only=True))
+        cached = Path(snapshot_download(model, **_FILES, local_files_only=True))
         if _complete(cached):
             return cached
+    except HFValidationError as error:
+        raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
     except LocalEntryNotFoundError:
         pass
     on_progress(f"fetching {model}")
@@ -60,8 +71,8 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether a snapshot has all its weights: an interrupted download leaves some out."""
-    if not (folder / "config.json").exists():
+    """Whether a snapshot has all we need: an interrupted download leaves some out."""
+    if not all((folder / name).exists() for name in ("config.json", "tokenizer.json")):
         return False
     index = folder / "model.safetensors.index.json"
     if not index.exists():

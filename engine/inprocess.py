@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from engine.tokenizer import Tokenizer
 
 
+_LOOK_S = 0.05
+"""How long a request waits for another before it looks again whether it is still wanted."""
+
+
 def load_engine(model: str | None, on_progress: Callable[[str], None] | None = None) -> InProcessEngine:
     """Load `model` (None: the embedded one; else a directory or a hub id), ready to denoise.
 
@@ -101,12 +105,15 @@ class InProcessEngine:
         from engine.typed import Typed
 
         started = time.perf_counter()
-        with self._lock:
+        while not self._lock.acquire(timeout=_LOOK_S):
             if cancelled.is_set():
                 return
+        try:
             tokens = lay_out(request.prompt, self._tokenizer, self._prompts)
             with torch.inference_mode():
-                encode_prefix(self._network, self._cache, tokens)
+                encode_prefix(self._network, self._cache, tokens, cancelled)
+            if cancelled.is_set():
+                return
             typed = request.prompt.typed
             plan = Plan(
                 length=request.canvas_tokens,
@@ -119,11 +126,15 @@ class InProcessEngine:
             )
             for draft in denoise(self._network, self._cache, self._sampler, plan, cancelled):
                 yield self._step(draft)
+        finally:
+            self._lock.release()
 
     def _step(self, draft: Draft) -> Step:
         canvases = [
-            self._canvas(ids, confidences)
-            for ids, confidences in zip(draft.tokens.tolist(), draft.confidence.tolist(), strict=True)
+            self._canvas(ids, confidences, free)
+            for ids, confidences, free in zip(
+                draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True
+            )
         ]
         if draft.stop is not None:
             canvases.sort(key=lambda canvas: canvas.score, reverse=True)
@@ -134,14 +145,15 @@ class InProcessEngine:
             stop=draft.stop,
         )
 
-    def _canvas(self, ids: list[int], confidences: list[float]) -> Canvas:
+    def _canvas(self, ids: list[int], confidences: list[float], free: list[bool]) -> Canvas:
         import math
 
         pieces = self._tokenizer.pieces
         # Any special token ends the middle: the end marker, and the padding behind it.
         end = next((i for i, token in enumerate(ids) if not pieces[token]), len(ids))
         ended = end < len(ids)
-        counted = confidences[: end + 1]  # the end marker is part of what the model claims
+        # The end marker is part of what the model claims, what it had to write is not.
+        counted = [c for c, chosen in zip(confidences[: end + 1], free, strict=False) if chosen]
         return Canvas(
             text=self._tokenizer.decode(ids[:end]),
             tokens=tuple(

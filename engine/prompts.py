@@ -17,6 +17,13 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, config: PromptConfig) -> list[
     """The encoder's tokens for `prompt`; what exceeds a side's budget is cut far from the hole."""
     # Tokenizing all of a huge text to keep a few hundred tokens would be waste: cut characters first,
     # generously, since a token holds 24 of them at most.
-    prefix = tokenizer.encode(prompt.prefix[-24 * config.prefix_tokens :])[-config.prefix_tokens :]
+    prefix = tokenizer.encode(prompt.prefix[-24 * config.prefix_tokens :])
     suffix = tokenizer.encode(prompt.suffix[: 24 * config.suffix_tokens])[: config.suffix_tokens]
-    return [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *prefix]
+    return [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *_newest(prefix, config.prefix_tokens)]
+
+
+def _newest(tokens: list[int], budget: int) -> list[int]:
+    """The last tokens within `budget`, dropped in blocks: token by token nothing cached would survive."""
+    block = max(1, budget // 4)
+    over = len(tokens) - budget
+    return tokens if over <= 0 else tokens[-(-over // block) * block :]

@@ -56,8 +56,10 @@ class DenoiseRequest:
             raise InvalidRequest(f"{self.candidates} candidates; at least 1 is needed")
         if self.max_steps is not None and self.max_steps < 1:
             raise InvalidRequest(f"{self.max_steps} denoising steps; at least 1 is needed")
-        if self.seed < 0:
-            raise InvalidRequest(f"seed {self.seed} is negative")
+        if not 0 <= self.seed < 2**63:
+            raise InvalidRequest(f"seed {self.seed} is not between 0 and 2**63 - 1")
+        if self.deadline_ms is not None and not self.deadline_ms >= 0:  # NaN is refused too
+            raise InvalidRequest(f"a deadline of {self.deadline_ms} ms")
 
 
 class Stop(Enum):
@@ -65,7 +67,7 @@ class Stop(Enum):
 
     CONFIDENT = "confident"  # the canvas repeated itself and its entropy is under the threshold
     STEPS = "steps"  # the step budget is spent
-    DEADLINE = "deadline"  # the deadline passed; the canvas is the best so far
+    DEADLINE = "deadline"  # a further step would pass the deadline; the canvas is the best so far
     CANCELLED = "cancelled"  # the caller no longer wants it
 
 
@@ -84,7 +86,8 @@ class Canvas:
     `text` is the middle: everything before the first end-of-middle token, `Prompt.typed` included.
     `tokens` holds the same positions, so `"".join(t.text for t in tokens) == text` up to characters
     split between byte-level tokens. `ended` tells whether an end-of-middle token was seen: without it
-    the middle was cut off by the canvas. `score` ranks candidates: mean log-probability per token.
+    the middle was cut off by the canvas. `score` ranks candidates: mean log-probability per token that
+    the model chose freely, the end-of-middle token included.
     """
 
     text: str

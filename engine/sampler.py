@@ -86,12 +86,10 @@ def accept(entropies: Tensor, bound: float) -> Tensor:
     return torch.zeros_like(chosen).scatter(-1, order, chosen)
 
 
-def confident(entropies: Tensor, pins: Tensor | None, threshold: float) -> Tensor:
-    """Whether each canvas's mean entropy over its free positions is under `threshold`: (batch,).
+def confident(entropies: Tensor, free: Tensor, threshold: float) -> Tensor:
+    """Whether each canvas's mean entropy over its `free` positions is under `threshold`: (batch,).
 
-    Pinned positions have none and would dilute the mean.
+    `entropies` and the boolean `free` are (batch, canvas). Positions that are pinned or forced have no
+    entropy and would dilute the mean.
     """
-    if pins is None:
-        return entropies.mean(-1) < threshold
-    free = (pins == FREE).expand_as(entropies)
     return (entropies * free).sum(-1) < threshold * free.sum(-1).clamp(min=1)

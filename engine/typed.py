@@ -7,6 +7,7 @@ left of them, and the position that completes them may run on. Knows nothing of 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from engine.sampler import allow_only_ids
@@ -21,10 +22,15 @@ class Typed:
         self._tokenizer = tokenizer
         self._choices: dict[int, tuple[list[int], list[int]]] = {}
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """`logits` with everything off that contradicts the text; the rest is unchanged."""
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """`logits` with everything off that contradicts the text, and which positions have no choice left.
+
+        The position that completes the text may still choose how to go on; the second result, boolean
+        (batch, canvas), leaves it out.
+        """
         out = logits.clone()
-        for canvas in out:
+        forced = torch.zeros(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+        for canvas, settled in zip(out, forced, strict=True):
             done = 0
             for position in range(canvas.shape[0]):
                 if done == len(self._wanted):
@@ -34,11 +40,12 @@ class Typed:
                 best = allowed[int(canvas[position, allowed].argmax())]
                 if best in shorter:  # the next position goes on from exactly this token
                     canvas[position] = allow_only_ids(canvas[position], [best])
+                    settled[position] = True
                     done += len(self._tokenizer.pieces[best])
                 else:
                     canvas[position] = allow_only_ids(canvas[position], completing)
                     done = len(self._wanted)
-        return out
+        return out, forced
 
     def _at(self, done: int) -> tuple[list[int], list[int]]:
         if done not in self._choices:

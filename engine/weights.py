@@ -104,6 +104,8 @@ def _weight_files(folder: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BrokenCheckpoint(f"{index} cannot be read: {error}") from error
+    if not all(isinstance(name, str) for name in names):
+        raise BrokenCheckpoint(f"{index} names files by something else than their names")
     files = [folder / name for name in names]
     for path in files:
         if path.parent != folder:

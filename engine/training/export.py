@@ -42,7 +42,7 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
     if (folder / "generation_config.json").exists():
         sampler = read_sampler_config(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = PromptConfig(prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=3.0)
+    prompts = PromptConfig(prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=2.6)
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)
     if tokenizer is not None:

@@ -10,6 +10,7 @@ import torch
 from engine.cache import PrefixCache, encode_prefix
 from engine.config import SamplerConfig
 from engine.denoiser import Draft, Plan, denoise
+from engine.errors import InvalidRequest
 from engine.model import DiffusionGemma
 from engine.request import CANVAS_LENGTHS, Stop
 from engine.sampler import FREE
@@ -109,6 +110,45 @@ def test_a_deadline_returns_the_canvas_so_far(model: DiffusionGemma, cache: Pref
     drafts = _run(model, cache, Plan(length=32, deadline_ms=0.0))
     assert [draft.stop for draft in drafts] == [Stop.DEADLINE]
     assert drafts[0].tokens.shape == (1, 32)
+
+
+def test_at_the_deadline_the_surest_canvas_so_far_wins(
+    model: DiffusionGemma, cache: PrefixCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is ours: the third step is the last that fits, and the first was the surest."""
+    now = iter([0.0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5])
+    monkeypatch.setattr("engine.denoiser.time.perf_counter", lambda: next(now))
+    drafts = _run(model, cache, Plan(length=32, deadline_ms=3500.0))
+    assert [draft.stop for draft in drafts] == [None, None, Stop.DEADLINE]
+    scores = [float(draft.confidence.log().mean()) for draft in drafts]
+    assert scores[2] == max(scores)
+    assert any(drafts[2].tokens.equal(draft.tokens) for draft in drafts[:2]) or scores[2] > max(scores[:2])
+
+
+def test_prompt_and_canvas_must_fit_the_positions(model: DiffusionGemma) -> None:
+    cache = _encoded(model, [20] * 4090)
+    with pytest.raises(InvalidRequest, match="positions"):
+        _run(model, cache, Plan(length=32))
+
+
+def test_encoding_stops_between_chunks(model: DiffusionGemma) -> None:
+    class CancelledAfterOneLook(threading.Event):
+        looks = 0
+
+        def is_set(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+    prompt = [20] * 1500
+    with torch.inference_mode():
+        encode_prefix(model, cache, prompt, CancelledAfterOneLook())
+        assert 0 < len(cache) < 1500
+        encode_prefix(model, cache, prompt)
+    assert cache.tokens == prompt
+    fresh = _encoded(model, prompt)
+    for a, b in zip(cache.read(1), fresh.read(1), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
 def test_no_deadline_is_no_stop(model: DiffusionGemma, cache: PrefixCache) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import DenoiseRequest, Prompt, Stop
+from engine.request import DenoiseRequest, Prompt, Step, Stop
 from tests.engine.checkpoints import write_own_checkpoint
 
 
@@ -31,7 +31,7 @@ def test_info(engine: InProcessEngine, folder: Path) -> None:
     info = engine.info()
     assert info.model == str(folder)
     assert info.parameters > 100_000
-    assert info.prefix_chars == 224 * 3
+    assert info.prefix_chars == 224 * 3  # tokens of about three characters
 
 
 def test_steps_are_numbered_and_end_once(engine: InProcessEngine) -> None:
@@ -79,6 +79,20 @@ def test_cancelled_first_yields_nothing(engine: InProcessEngine) -> None:
     assert list(engine.denoise(request, cancelled)) == []
 
 
+def test_a_request_cancelled_while_it_waits_for_another_leaves(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=Prompt(prefix="x"), canvas_tokens=32)
+    first = engine.denoise(request, threading.Event())
+    next(first)  # holds the engine
+    cancelled = threading.Event()
+    answers: list[list[Step]] = []
+    waiting = threading.Thread(target=lambda: answers.append(list(engine.denoise(request, cancelled))))
+    waiting.start()
+    cancelled.set()
+    waiting.join(timeout=10)
+    assert answers == [[]]
+    assert list(first)[-1].stop is not None
+
+
 def test_a_listener_that_leaves_does_not_block_the_next(engine: InProcessEngine) -> None:
     request = DenoiseRequest(prompt=Prompt(prefix="x"), canvas_tokens=32)
     steps = engine.denoise(request, threading.Event())
@@ -94,8 +108,19 @@ def test_a_deadline_is_an_answer(engine: InProcessEngine) -> None:
     assert only.canvases
 
 
-@pytest.mark.parametrize("wrong", [{"canvas_tokens": 33}, {"candidates": 0}, {"max_steps": 0}, {"seed": -1}])
-def test_impossible_requests_are_refused(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"canvas_tokens": 33},
+        {"candidates": 0},
+        {"max_steps": 0},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"deadline_ms": -1},
+        {"deadline_ms": float("nan")},
+    ],
+)
+def test_impossible_requests_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidRequest):
         DenoiseRequest(prompt=Prompt(prefix="x"), **wrong)  # type: ignore[arg-type]
 

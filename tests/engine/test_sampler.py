@@ -49,9 +49,11 @@ def test_pins_are_certain_and_put_back() -> None:
 
 def test_confidence_counts_free_positions_only() -> None:
     entropies = torch.tensor([[0.8, 0.0, 0.0, 0.0]])
-    pins = torch.tensor([sampler.FREE, 1, 1, 1])
-    assert sampler.confident(entropies, None, 0.5).tolist() == [True]  # mean over all is 0.2
-    assert sampler.confident(entropies, pins, 0.5).tolist() == [False]
+    everywhere = torch.ones(1, 4, dtype=torch.bool)
+    first = torch.tensor([[True, False, False, False]])
+    assert sampler.confident(entropies, everywhere, 0.5).tolist() == [True]  # the mean over all is 0.2
+    assert sampler.confident(entropies, first, 0.5).tolist() == [False]
+    assert sampler.confident(entropies, ~everywhere, 0.5).tolist() == [True]  # nothing left to choose
 
 
 def test_allow_only_ids_leaves_their_logits_alone() -> None:

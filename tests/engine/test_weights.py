@@ -142,6 +142,16 @@ BROKEN: dict[str, tuple[Callable[[Path], None], type[EngineError], str]] = {
         UnsupportedModel,
         "yarn",
     ),
+    "index names no names": (
+        _write("model.safetensors.index.json", '{"weight_map": {"a": 5}}'),
+        BrokenCheckpoint,
+        "index",
+    ),
+    "negative size": (_config(hidden_size=-4), BrokenCheckpoint, "hidden_size"),
+    "no KV heads": (_config(num_key_value_heads=0), BrokenCheckpoint, "num_key_value_heads"),
+    "no window": (_config(sliding_window=0), BrokenCheckpoint, "sliding_window"),
+    "no experts": (_config(top_k_experts=0), BrokenCheckpoint, "top_k_experts"),
+    "half a layer": (_config(num_hidden_layers=2.5), BrokenCheckpoint, "layer_types"),
     "layer without a value": (_config(vocab_size=None), BrokenCheckpoint, "config.json"),
 }
 
@@ -156,19 +166,40 @@ def test_a_broken_checkpoint_is_refused_by_name(tmp_path: Path, name: str) -> No
         load_model(tmp_path)
 
 
-def test_sampler_settings_out_of_range_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "generation_config.json").write_text('{"t_min": 0.9, "t_max": 0.2}')
-    with pytest.raises(BrokenCheckpoint, match="t_min"):
-        read_sampler_config(tmp_path)
-    (tmp_path / "generation_config.json").write_text('{"sampler_config": {"_cls_name": "Other"}}')
-    with pytest.raises(UnsupportedModel, match="Other"):
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ('{"t_min": 0.9, "t_max": 0.2}', BrokenCheckpoint, "t_min"),
+        ('{"sampler_config": {"_cls_name": "Other"}}', UnsupportedModel, "Other"),
+        ('{"sampler_config": [1]}', BrokenCheckpoint, "sampler_config"),
+        ('{"sampler_config": {"entropy_bound": 0}}', BrokenCheckpoint, "entropy_bound"),
+        ('{"max_denoising_steps": 3.5}', BrokenCheckpoint, "max_denoising_steps"),
+        ('{"stability_threshold": 1.5}', BrokenCheckpoint, "stability_threshold"),
+        ('{"confidence_threshold": "x"}', BrokenCheckpoint, "confidence_threshold"),
+        ("[]", BrokenCheckpoint, "object"),
+    ],
+)
+def test_sampler_settings_that_make_no_sense_are_refused(
+    tmp_path: Path, text: str, error: type[EngineError], words: str
+) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(error, match=words):
         read_sampler_config(tmp_path)
 
 
-def test_unknown_prompt_settings_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "infill.json").write_text('{"format": "chatty"}')
-    with pytest.raises(UnsupportedModel, match="chatty"):
-        read_prompt_config(tmp_path)
-    (tmp_path / "infill.json").write_text('{"colour": 1}')
-    with pytest.raises(BrokenCheckpoint, match="colour"):
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ('{"format": "chatty"}', UnsupportedModel, "chatty"),
+        ('{"colour": 1}', BrokenCheckpoint, "colour"),
+        ('{"prefix_tokens": "a"}', BrokenCheckpoint, "prefix_tokens"),
+        ('{"suffix_tokens": -1}', BrokenCheckpoint, "suffix_tokens"),
+        ('{"chars_per_token": 0}', BrokenCheckpoint, "chars_per_token"),
+    ],
+)
+def test_prompt_settings_that_make_no_sense_are_refused(
+    tmp_path: Path, text: str, error: type[EngineError], words: str
+) -> None:
+    (tmp_path / "infill.json").write_text(text)
+    with pytest.raises(error, match=words):
         read_prompt_config(tmp_path)
