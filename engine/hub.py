@@ -63,7 +63,7 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
         pass
     on_progress(f"fetching {model}")
     try:
-        return Path(snapshot_download(model, allow_patterns=_PATTERNS, tqdm_class=_progress_bar(on_progress)))
+        return Path(snapshot_download(model, **_FILES, tqdm_class=_progress_bar(on_progress)))
     except RepositoryNotFoundError as error:
         raise ModelNotFound(f"the hub has no model {model}, or it needs a login") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
