@@ -71,7 +71,9 @@ def save_model(model: DiffusionGemma, folder: Path) -> None:
     tensors.update(
         {name: torch.zeros(shape, dtype=dtype) for name, shape in _vision_stub(model.config).items()}
     )
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes it for the owner alone; packages are read by others
 
 
 def stored_name(name: str) -> str:
