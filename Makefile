@@ -1,11 +1,18 @@
 # `make demo` and `make test` set up everything they need in .venv; only Python 3.11+ must be there.
+# On Windows run it from a shell with the usual tools, such as Git Bash.
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
 PYTHON ?= python3
 BIN := .venv/bin
+endif
 
-.PHONY: demo test check pytest corpus train clean
+.PHONY: demo test check pytest corpus train cool export evaluate clean
 
+# Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
-	$(BIN)/infill fill examples/stack.py:14:27
+	$(BIN)/infill fill examples/stack.py:14:27 || test $$? -eq 1
 
 test: check pytest
 
@@ -17,12 +24,22 @@ check: .venv/.installed-test
 pytest: .venv/.installed-test
 	$(BIN)/python -m pytest
 
-# Training: see CONTRIBUTING.md. Both resume where they stopped.
+# Training, one command each: see CONTRIBUTING.md. They resume where they stopped.
 corpus: .venv/.installed
 	$(BIN)/python -m infill.corpus build --out .data
 
 train: .venv/.installed
 	$(BIN)/python -m engine.training.train --shards .data/shards --run .runs/trunk
+
+cool: .venv/.installed
+	$(BIN)/python -m engine.training.train --shards .data/shards --run .runs/cooled --from .runs/trunk --decay 1100
+
+export: .venv/.installed
+	$(BIN)/python -m engine.training.export --run .runs/cooled --to engine/models/embedded
+
+# `make evaluate HOLES=path/to/a/package`
+evaluate: .venv/.installed
+	$(BIN)/infill eval holes $(HOLES) --json
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

@@ -22,8 +22,8 @@ CANVAS_LENGTHS = (32, 64, 128, 256)
 class Prompt:
     """The hole's surroundings.
 
-    `typed` are the characters of the word at the cursor that the user has already typed: they are not
-    part of `prefix`, and every canvas begins with them (token healing).
+    `typed` are the characters of the word or the punctuation at the cursor that the user has already
+    typed: they are not part of `prefix`, and every canvas begins with them (token healing).
     """
 
     prefix: str

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from infill.hole import in_word
 from infill.request import Reason
 
 _REPETITION = re.compile(r"(.{2,60}?)\1{4,}", re.DOTALL)
@@ -51,9 +52,36 @@ def check_repetitive(added: str) -> Verdict | None:
     found = _REPETITION.search(added)
     if found is None or 2 * len(found[0]) < len(added) or not any(char.isalnum() for char in found[1]):
         return None
-    return Verdict(Reason.REPETITIVE, f"{found[1].strip()!r}, {len(found[0]) // len(found[1])} times")
+    # What it repeats is not said: it is like the user's code, and the detail goes to the log.
+    times = len(found[0]) // len(found[1])
+    return Verdict(Reason.REPETITIVE, f"{len(found[1])} characters, {times} times")
+
+
+def check_word(before: str, trimmed: str, after: str) -> Verdict | None:
+    """The hole is inside a word, of which what follows it is not the end the model gave it.
+
+    `before` and `after` are the text around the hole, and `trimmed` is how the model's text went on with
+    `after`. In `ba█r`, `zar` makes the word `bazar` and is fine, while `z` would make it `bazr`, which
+    nobody has said.
+    """
+    rest = _word_at_start(after)
+    if not before or not in_word(before[-1]) or not rest or trimmed.startswith(rest):
+        return None
+    return Verdict(Reason.INSIDE_WORD)
+
+
+def check_confidence(confidence: float, least: float) -> Verdict | None:
+    """The model gives a text a probability below `least`, both from 0 to 1."""
+    if confidence >= least:
+        return None
+    return Verdict(Reason.UNSURE, f"{confidence:.0%} sure, {least:.0%} is asked for")
 
 
 def check_balance(imbalance: int) -> Verdict | None:
     """More brackets or quotes lack a partner than before."""
     return Verdict(Reason.UNBALANCED) if imbalance > 0 else None
+
+
+def _word_at_start(text: str) -> str:
+    end = next((at for at, char in enumerate(text) if not in_word(char)), len(text))
+    return text[:end]

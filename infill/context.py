@@ -12,7 +12,7 @@ from engine.request import EngineInfo, Prompt
 from infill.document import Document
 from infill.hole import Hole, typed_before
 from infill.indentation import indent_of, width
-from infill.lines import next_line_start
+from infill.lines import line_start, next_line_start, with_line_feeds
 
 _CLOSERS = tuple(")]}")
 _STRING_ENDS = ("string_end", "`")  # what ends a string of several lines
@@ -39,8 +39,8 @@ def build_context(document: Document, hole: Hole, info: EngineInfo) -> Context:
     start = prefix_start(document, prefix_end, info.prefix_chars)
     end = suffix_end(document, hole.end, info.suffix_chars)
     prompt = Prompt(
-        prefix=text[start:prefix_end].replace("\r\n", "\n"),
-        suffix=text[hole.end : end].replace("\r\n", "\n"),
+        prefix=with_line_feeds(text[start:prefix_end]),
+        suffix=with_line_feeds(text[hole.end : end]),
         typed=typed,
     )
     return Context(prompt=prompt, start=start, end=end)
@@ -75,7 +75,7 @@ def _boundary(document: Document, earliest: int, latest: int) -> int | None:
     """
     text = document.text
     candidates = []
-    start = earliest if earliest == 0 or text[earliest - 1] == "\n" else next_line_start(text, earliest)
+    start = earliest if line_start(text, earliest) == earliest else next_line_start(text, earliest)
     while start is not None and start <= latest:
         indent = indent_of(text, start)
         rest = text[start + len(indent) : start + len(indent) + 8]

@@ -16,13 +16,14 @@ Imbalance = Callable[[str], int]
 
 
 def cut_line(text: str, marks: Sequence[Mark]) -> str:
-    """Up to the first line feed that no bracket, string or comment reaches over; else the first of all.
+    """Up to the first line feed, or the end, that no bracket, string or comment reaches over.
 
-    `marks` are the text's brackets, in offsets of the text.
+    If each is reached over, up to the first line feed. `marks` are the text's brackets, in offsets of the
+    text.
     """
     feeds = [at for at, char in enumerate(text) if char == "\n"]
-    cut = next((at for at in feeds if not is_open(marks, at)), feeds[0] if feeds else len(text))
-    return text[:cut]
+    free = next((at for at in [*feeds, len(text)] if not is_open(marks, at)), None)
+    return text[: feeds[0] if free is None and feeds else free]
 
 
 def cut_closer(text: str, marks: Sequence[Mark], imbalance: Imbalance) -> str:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tree_sitter import Tree
+from tree_sitter import Node, Tree
 
 from infill.syntax import grammar, leaves, parse
 from infill.utf8 import Utf8Index, encode
 
-_PARSE_BUDGET_S = 1.0  # beyond it the document is plain text until `set_text` brings another
+_PARSE_BUDGET_S = 1.0  # beyond it the document is plain text, see `_Failure`
 _FILLED_BUDGET_S = 0.15  # for a document that is only looked at once
+_RETRY_EDITS = 50  # after how many edits a parse that took too long is tried again, the first time
+_RETRY_SHARE = 0.75  # how much of the text may be left for it to be tried again at once
 _REPLAYED_EDITS = 256  # how far a snapshot may lag behind and still hand its tree back
 
 
@@ -39,7 +41,29 @@ class Leaf:
     start: int
     end: int
     kind: str
-    parent: str
+    _node: Node
+
+    @property
+    def parent(self) -> str:
+        """Looked up only when asked for: it takes as long as the leaf lies deep."""
+        parent = self._node.parent
+        return parent.type if parent is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A parse of `chars` code points that took too long, at the document's `version`.
+
+    An editor that sends edits only would never let the document recover, so the parse is tried again after
+    `edits` edits, twice as many each time; or once the text is much shorter, as when a paste is undone.
+    """
+
+    version: int
+    chars: int
+    edits: int
+
+    def is_over(self, version: int, chars: int) -> bool:
+        return version >= self.version + self.edits or chars <= _RETRY_SHARE * self.chars
 
 
 class Document:
@@ -56,9 +80,10 @@ class Document:
         self._source: bytes | None = None
         self._tree: Tree | None = None
         self._stale = True  # whether the tree, edited to fit, has yet to be parsed again
-        self._gave_up = False
+        self._failure: _Failure | None = None
         self._budget_s = _PARSE_BUDGET_S
         self._version = 0
+        self._replaced_at = 0  # the version `set_text` last brought
         self._edits: deque[tuple[int, _InputEdit]] = deque(maxlen=_REPLAYED_EDITS)
         self._origin: Document | None = None
         self._lock = threading.Lock()
@@ -80,15 +105,17 @@ class Document:
         if rules is None:
             return None
         with self._lock:
-            if self._stale and not self._gave_up:
+            if self._failure is not None and not self._failure.is_over(self._version, len(self._text)):
+                return None
+            if self._stale:
                 if self._source is None:
                     self._source = encode(self._text)
                 self._tree = parse(rules, self._source, self._tree, self._budget_s)
                 self._stale = False
-                self._gave_up = self._tree is None
+                self._failure = self._failed() if self._tree is None else None
                 if self._origin is not None:
-                    self._origin._adopt(self._tree, self._version)
-            return None if self._gave_up else self._tree
+                    self._origin._adopt(self._tree, self._version, self._failure)
+            return self._tree
 
     def edit(self, start: int, end: int, new: str) -> None:
         """Replace the code points `start` to `end` by `new`.
@@ -122,12 +149,12 @@ class Document:
 
     def set_text(self, text: str) -> None:
         """Take a whole new text; what it has in common with the old one at both ends is not parsed again."""
-        self._gave_up = False
         shorter = min(len(text), len(self._text))
         head = _common(shorter, lambda n: text[:n] == self._text[:n])
         tail = _common(shorter - head, lambda n: text[len(text) - n :] == self._text[len(self._text) - n :])
         if head < max(len(text), len(self._text)):
             self.edit(head, len(self._text) - tail, text[head : len(text) - tail])
+        self._failure, self._replaced_at = None, self._version
 
     def snapshot(self) -> Document:
         """The document as it is now, for another thread; later edits of this one do not reach it."""
@@ -149,12 +176,11 @@ class Document:
         if tree is None:
             return
         for node in leaves(tree, self._index.byte(start), self._index.byte(end)):
-            parent = node.parent
             yield Leaf(
                 self._index.offset(node.start_byte),
                 self._index.offset(node.end_byte),
                 node.type,
-                parent.type if parent is not None else "",
+                node,
             )
 
     def _twin(self) -> Document:
@@ -162,17 +188,24 @@ class Document:
         twin._index = self._index.copy()
         twin._source = self._source
         twin._tree = self._tree.copy() if self._tree is not None else None
-        twin._stale, twin._gave_up, twin._version = self._stale, self._gave_up, self._version
+        twin._stale, twin._failure, twin._version = self._stale, self._failure, self._version
         return twin
 
-    def _adopt(self, tree: Tree | None, version: int) -> None:
-        """Take over the tree a snapshot of `version` parsed, brought up to date with the edits since."""
+    def _failed(self) -> _Failure:
+        edits = _RETRY_EDITS if self._failure is None else 2 * self._failure.edits
+        return _Failure(self._version, len(self._text), edits)
+
+    def _adopt(self, tree: Tree | None, version: int, failure: _Failure | None) -> None:
+        """Take over the tree a snapshot of `version` parsed, brought up to date with the edits since.
+
+        Or that there is none, unless the text is a wholly different one by now.
+        """
         with self._lock:
             since = [change for number, change in self._edits if number > version]
-            if not self._stale or len(since) != self._version - version:
+            if not self._stale or version < self._replaced_at:
                 return
-            if tree is None:
-                self._gave_up = not since
+            self._failure = failure
+            if tree is None or len(since) != self._version - version:
                 return
             self._tree = tree.copy()
             for change in since:

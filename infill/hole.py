@@ -6,6 +6,7 @@ there is none; it never looks at what a model says.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,12 +15,14 @@ from infill.document import Document
 from infill.errors import InvalidHole
 from infill.indentation import indent_of, indent_unit, width
 from infill.languages import LANGUAGES
-from infill.lines import line_end, line_start, next_line_start, previous_line
+from infill.lines import line_end, line_start, previous_line
 
 _CHARS_PER_TOKEN = 3  # of source code, on the short side, so that a span's canvas is rather too long
 _LONGEST_WORD = 64  # a longer "word" is data, and typing it again would fill the canvas
+_LONGEST_PUNCTUATION = 8  # of a longer run, a ruler say, this much is healed
 _SEARCH_LINES = 40  # how far above the cursor the line that opens its block may be
 _TAIL_CHARS = 1000  # of a line are looked at; a line that is longer is data
+_CODE = re.compile(r"\S")
 _PYTHON_BLOCKS = frozenset(
     "async case class def elif else except finally for if match try while with".split()  # noqa: SIM905
 )
@@ -30,7 +33,7 @@ class HoleKind(Enum):
 
     EXPRESSION = "expression"  # the rest of an expression, with text after it on the line
     LINE = "line"  # the rest of a line
-    BLOCK = "block"  # the body of a block that has none yet
+    BLOCK = "block"  # the body of a block that has none yet, or what is left of one
     SPAN = "span"  # text the user chose to have replaced
 
 
@@ -39,8 +42,8 @@ class Hole:
     """The code points `start` to `end`, which are empty unless the user chose a span.
 
     `ends_at` is where the middle ends by itself: for an expression the closing bracket that follows ("" if
-    something else does), for a line the line feed, for a block the indentation of its body, less of which
-    ends it; "" for a span.
+    something else does), for a line the line feed, for a block the indentation of its body (a line with
+    less ends it); "" for a span.
     """
 
     start: int
@@ -67,7 +70,9 @@ def choose_hole(document: Document, offset: int, end: int | None = None) -> Hole
     if after:
         closer = after[0] if after[0] in ")]}" else ""
         return Hole(start=offset, end=offset, kind=HoleKind.EXPRESSION, ends_at=closer)
-    body = None if _in_prose(document, offset) else _empty_body(document, offset)
+    body = None
+    if not _in_prose(document, offset):
+        body = _empty_body(document, offset) or _rest_of_block(text, offset)
     if body is not None:
         return Hole(start=offset, end=offset, kind=HoleKind.BLOCK, ends_at=body)
     return Hole(start=offset, end=offset, kind=HoleKind.LINE, ends_at="\n")
@@ -82,23 +87,39 @@ def canvas_tokens(hole: Hole) -> int:
 
 
 def typed_before(text: str, start: int) -> str:
-    """What was typed of the word at `start`, with the one space that a tokenizer attaches to it.
+    """What was typed of the token at `start`: of a word, or else of a run of punctuation, or one space.
 
     The prefix that is left ends at a token boundary, as in training; a canvas must begin with the rest.
-    Indentation is no such space: it belongs to the line.
+    Words and punctuation take one space before them into their token, and a lone space is the beginning
+    of such a token. Indentation is not healed: it is a token of its own, together with its line feed.
     """
     begin = start
-    while begin > 0 and _in_word(text[begin - 1]):
+    while begin > 0 and in_word(text[begin - 1]):
         begin -= 1
         if start - begin > _LONGEST_WORD:
             return ""
-    if begin >= 2 and text[begin - 1] == " " and not text[begin - 2].isspace():
+    if begin == start:
+        earliest = max(0, start - _LONGEST_PUNCTUATION)
+        while begin > earliest and _is_punctuation(text[begin - 1]):
+            begin -= 1
+    if text[begin - 1 : begin] == " " and begin > 0 and not _is_indentation(text, begin):
         begin -= 1
     return text[begin:start]
 
 
-def _in_word(char: str) -> bool:
+def in_word(char: str) -> bool:
+    """Whether a character can be part of an identifier."""
     return char == "_" or char.isalnum() or ("a" + char).isidentifier()
+
+
+def _is_punctuation(char: str) -> bool:
+    # A lone surrogate has no bytes that a model could be made to say.
+    return not char.isspace() and not in_word(char) and not "\ud800" <= char <= "\udfff"
+
+
+def _is_indentation(text: str, end: int) -> bool:
+    """Whether nothing but blanks lies between the line's start and `end`."""
+    return not text[line_start(text, end) : end].strip(" \t")
 
 
 def _before_line_feed(text: str, offset: int) -> int:
@@ -131,6 +152,27 @@ def _empty_body(document: Document, offset: int) -> str | None:
     before = text[start:offset]
     own_line = start != header
     return before if own_line and width(before) > width(outer) else outer + unit
+
+
+def _rest_of_block(text: str, offset: int) -> str | None:
+    """The indentation of the block whose last line is the blank one of the cursor; None if none is begun.
+
+    Code above that is indented as much begins it, and no code below goes on with it. At the margin there
+    is no block.
+    """
+    start = line_start(text, offset)
+    blanks = text[start:offset]
+    if not blanks or blanks.strip(" \t"):
+        return None
+    above, below = _previous_code_line(text, start), _next_code_line(text, offset)
+    if above is None or width(indent_of(text, above)) < width(blanks):
+        return None
+    if below is not None:
+        indent = indent_of(text, below)
+        closes = text[below + len(indent)] in ")]}"
+        if width(indent) >= width(blanks) and not closes:
+            return None
+    return blanks
 
 
 def _header(document: Document, offset: int) -> int | None:
@@ -186,9 +228,11 @@ def _opens_block(document: Document, start: int, end: int) -> bool:
 
 def _next_code_line(text: str, offset: int) -> int | None:
     """Where the next line starts that is not blank; None at the end of the text."""
-    start = next_line_start(text, offset)
-    while start is not None:
-        if text[start : line_end(text, start)].strip():
-            return start
-        start = next_line_start(text, start)
-    return None
+    code = _CODE.search(text, line_end(text, offset))
+    return line_start(text, code.start()) if code is not None else None
+
+
+def _previous_code_line(text: str, start: int) -> int | None:
+    """Where the nearest line starts that is not blank, above the one at `start`; None if there is none."""
+    end = len(text[:start].rstrip())
+    return line_start(text, end) if end > 0 else None

@@ -42,9 +42,16 @@ def line_number(text: str, offset: int) -> int:
 
 
 def newline_of(text: str, offset: int) -> str:
-    """The line ending in use: that of the line at `offset`, or of the one before it."""
+    """The line ending in use: that of the line at `offset`, or of the one before it; else a line feed."""
     end = line_end(text, offset)
     if end == len(text):
-        end = line_start(text, offset) - 1
-        return "\r\n" if end > 0 and text[end - 1 : end + 1] == "\r\n" else "\n"
-    return "\r\n" if text.startswith("\r\n", end) else "\n"
+        end = max(0, line_start(text, offset) - 1)
+        end -= text[max(0, end - 1) : end + 1] == "\r\n"
+    if text.startswith("\r\n", end):
+        return "\r\n"
+    return "\r" if text.startswith("\r", end) else "\n"
+
+
+def with_line_feeds(text: str) -> str:
+    """The text with a line feed in the place of every line ending."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

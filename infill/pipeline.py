@@ -5,14 +5,15 @@ It knows neither an editor nor a model: an engine is whatever has the shape of `
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
 from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
-from infill.checks import Verdict
+from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
 from infill.hole import Hole, canvas_tokens, choose_hole
@@ -54,7 +55,8 @@ def fill(
     context = build_context(document, hole, info)
     ask = _ask(request, hole, context, _ms_since(began))
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
-    outcome = _first_kept(denoised, document, hole, context)
+    judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
+    outcome = _first_kept(denoised, judge, cancelled)
     return _answer(outcome, hole, ask, info.model, _ms_since(began))
 
 
@@ -97,8 +99,12 @@ def _denoise(
     """The last step, or why there is none."""
     last: Step | None = None
     if not cancelled.is_set() and ask.deadline_ms != 0:
-        for last in engine.denoise(ask, cancelled):
-            report(last)
+        with contextlib.ExitStack() as at_end:
+            steps = engine.denoise(ask, cancelled)
+            if isinstance(steps, Generator):  # it may hold a lock for as long as it is not closed
+                at_end.callback(steps.close)
+            for last in steps:
+                report(last)
     if cancelled.is_set() or (last is not None and last.stop is Stop.CANCELLED):
         return Verdict(Reason.CANCELLED)
     return Verdict(Reason.TOO_SLOW) if last is None else last
@@ -109,20 +115,29 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
         on_step(Progress(step=step, hole=hole, start=hole.start - len(context.prompt.typed)))
 
 
-def _first_kept(denoised: Step | Verdict, document: Document, hole: Hole, context: Context) -> _Outcome:
-    """The best candidate that survives post-processing; if none does, the best and what is against it."""
+def _first_kept(
+    denoised: Step | Verdict, judge: Callable[[Canvas], Kept | Verdict], cancelled: threading.Event
+) -> _Outcome:
+    """The best candidate that survives; if none does, the best and what is against it."""
     if isinstance(denoised, Verdict):
         return _Outcome(result=denoised)
-    outcomes = (
-        _Outcome(result=postprocess(canvas, document, hole, context), canvas=canvas, steps=denoised.number)
-        for canvas in denoised.canvases
-    )
     rejected: list[_Outcome] = []
-    for outcome in outcomes:
+    for canvas in denoised.canvases:
+        outcome = _Outcome(result=judge(canvas), canvas=canvas, steps=denoised.number)
+        if cancelled.is_set():  # in a text that is hard to parse, each takes its time
+            return _Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)
         if isinstance(outcome.result, Kept):
             return outcome
         rejected.append(outcome)
     return rejected[0]
+
+
+def _judge(canvas: Canvas, document: Document, hole: Hole, context: Context, least: float) -> Kept | Verdict:
+    """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
+    result = postprocess(canvas, document, hole, context)
+    if isinstance(result, Verdict):
+        return result
+    return check_confidence(_confidence(canvas, result), least) or result
 
 
 def _answer(
@@ -134,7 +149,7 @@ def _answer(
             text=result.text,
             start=hole.start - len(ask.prompt.typed),
             end=hole.end,
-            confidence=_confidence(canvas, result.chars),
+            confidence=_confidence(canvas, result),
             steps=outcome.steps,
             canvas_tokens=ask.canvas_tokens,
             elapsed_ms=ms,
@@ -152,15 +167,23 @@ def _answer(
     )
 
 
-def _confidence(canvas: Canvas, chars: int) -> float:
-    """The mean probability of the tokens that the canvas's first `chars` characters come from."""
-    kept: list[float] = []
+def _confidence(canvas: Canvas, kept: Kept) -> float:
+    """The mean probability of the tokens that the kept text comes from.
+
+    Those that only repeat what was typed do not count, unless there are no others: they had no choice.
+    """
+    of_all: list[float] = []
+    of_added: list[float] = []
+    end = 0
     for token in canvas.tokens:
-        if chars <= 0:
+        if end >= kept.chars:
             break
-        kept.append(token.confidence)
-        chars -= len(token.text)
-    return sum(kept) / len(kept) if kept else 0.0
+        end += len(token.text)
+        of_all.append(token.confidence)
+        if end > kept.typed:
+            of_added.append(token.confidence)
+    counted = of_added or of_all
+    return sum(counted) / len(counted) if counted else 0.0
 
 
 def _ms_since(began: float) -> float:

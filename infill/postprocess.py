@@ -11,7 +11,15 @@ from functools import cache, partial
 
 from engine.request import Canvas
 from infill.brackets import imbalance, inserted_marks
-from infill.checks import Verdict, check_balance, check_empty, check_prefix, check_repetitive, check_suffix
+from infill.checks import (
+    Verdict,
+    check_balance,
+    check_empty,
+    check_prefix,
+    check_repetitive,
+    check_suffix,
+    check_word,
+)
 from infill.context import Context
 from infill.cuts import (
     Imbalance,
@@ -26,7 +34,7 @@ from infill.cuts import (
 from infill.document import Document
 from infill.hole import Hole, HoleKind
 from infill.indentation import indent_unit, reindent
-from infill.lines import line_end, line_number, line_start, newline_of
+from infill.lines import line_end, line_number, line_start, newline_of, with_line_feeds
 from infill.request import Reason
 
 _LINES_ABOVE = 10
@@ -34,19 +42,20 @@ _LINES_ABOVE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The text for the hole, what was typed before it included.
+    """The text for the hole, of which the first `typed` characters were typed before it.
 
     `chars` is how many of the canvas's characters it is; where the indentation was changed, about as many.
     """
 
     text: str
+    typed: int
     chars: int
 
 
 def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context) -> Kept | Verdict:
     """The canvas cut to the hole's natural end, in the buffer's style; or the reason to show nothing."""
     typed = context.prompt.typed
-    middle = canvas.text.replace("\r\n", "\n").replace("\r", "\n")
+    middle = with_line_feeds(canvas.text)
     if not middle.startswith(typed):
         return Verdict(Reason.EMPTY, "it does not begin with what was typed")
     added = _indented(middle[len(typed) :], document, hole)
@@ -55,15 +64,24 @@ def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context
     if isinstance(ended, Verdict):
         return ended
     suffix = context.prompt.suffix
-    text = trim_repeated_lines(trim_overlap(ended, suffix, balance), suffix, balance)
+    unlapped = trim_overlap(ended, suffix, balance)
+    text = trim_repeated_lines(unlapped, suffix, balance)
     if not text.strip() and ended.strip():
         return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]}")
+    if not canvas.ended and text == added:
+        return Verdict(Reason.UNFINISHED)
+    if hole.kind is not HoleKind.SPAN:  # whoever chose a span may well have begun it inside a word
+        before = document.text[max(0, hole.start - 1) : hole.start]
+        verdict = check_word(before, ended[len(unlapped) :], suffix)
+        if verdict is not None:
+            return verdict
     text = _trim_end(text, document, hole, suffix)
     verdict = _check(text, document, hole, balance)
     if verdict is not None:
         return verdict
     newline = newline_of(document.text, hole.start)
-    return Kept(text=typed + text.replace("\n", newline), chars=len(typed) + len(text))
+    shown = typed + text.replace("\n", newline)
+    return Kept(text=shown, typed=len(typed), chars=len(typed) + len(text))
 
 
 def _indented(text: str, document: Document, hole: Hole) -> str:
@@ -88,19 +106,17 @@ def _cut(added: str, canvas_ended: bool, document: Document, hole: Hole, balance
         before = document.text[line_start(document.text, hole.start) : hole.start]
         margin = "#" if document.language in ("c", "cpp") else ""
         text = cut_block(text, marks, hole.ends_at, before, margin)
-    unfinished = not canvas_ended and text == added
-    if unfinished and (hole.kind is HoleKind.BLOCK or "\n" in text):
-        text = drop_last_line(text)
-    if text.strip():
-        return text
-    return Verdict(Reason.EMPTY, "not one line of the block is whole" if unfinished else "")
+    if canvas_ended or text != added or (hole.kind is HoleKind.SPAN and "\n" not in text):
+        return text if text.strip() else Verdict(Reason.EMPTY)
+    text = drop_last_line(text)
+    return text if text.strip() else Verdict(Reason.UNFINISHED, "not one line of it is whole")
 
 
 def _trim_end(text: str, document: Document, hole: Hole, suffix: str) -> str:
     """A span keeps the blanks and line feeds it ended with; any other hole needs none."""
     if hole.kind is not HoleKind.SPAN:
         return trim_blanks(text, suffix)
-    replaced = document.text[hole.start : hole.end].replace("\r\n", "\n")
+    replaced = with_line_feeds(document.text[hole.start : hole.end])
     return text.rstrip() + replaced[len(replaced.rstrip()) :]
 
 
@@ -109,7 +125,7 @@ def _check(text: str, document: Document, hole: Hole, balance: Imbalance) -> Ver
     whole = document.text
     before = whole[line_start(whole, hole.start) : hole.start]
     after = whole[hole.end : line_end(whole, hole.end)]
-    if hole.kind is HoleKind.SPAN and text == whole[hole.start : hole.end].replace("\r\n", "\n"):
+    if hole.kind is HoleKind.SPAN and text == with_line_feeds(whole[hole.start : hole.end]):
         return Verdict(Reason.EMPTY, "the span would stay as it is")
     filled = [line for line in (before + text + after).split("\n") if line.strip()]
     above, number_above = _lines_above(document, hole)
@@ -136,5 +152,5 @@ def _lines_above(document: Document, hole: Hole) -> tuple[list[str], int]:
     text = document.text
     start = line_start(text, hole.start)
     sample = text[max(0, start - 4000) : start].rstrip()
-    lines = [line for line in sample.replace("\r\n", "\n").split("\n") if line.strip()]
+    lines = [line for line in with_line_feeds(sample).split("\n") if line.strip()]
     return lines[-_LINES_ABOVE:], line_number(text, max(0, start - 4000) + len(sample))

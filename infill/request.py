@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from engine.errors import InvalidRequest
+
 
 @dataclass(frozen=True, kw_only=True)
 class FillRequest:
@@ -12,6 +14,10 @@ class FillRequest:
 
     `language` is an LSP language id; one we have no grammar for is treated as plain text.
     `path` only names the file in messages and prompts. `deadline_ms` counts from the call.
+    A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down.
+
+    Raises:
+        InvalidRequest: `min_confidence` is out of its range.
     """
 
     text: str
@@ -24,6 +30,11 @@ class FillRequest:
     seed: int = 0
     max_steps: int | None = None
     deadline_ms: float | None = None
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:  # NaN is refused too
+            raise InvalidRequest(f"a least confidence of {self.min_confidence}; it lies between 0 and 1")
 
 
 class Reason(Enum):
@@ -35,6 +46,9 @@ class Reason(Enum):
     REPEATS_PREFIX = "it repeats the line above"
     REPETITIVE = "it repeats itself"
     UNBALANCED = "it leaves a bracket or a quote unbalanced"
+    UNFINISHED = "the canvas was too short for what it began"
+    INSIDE_WORD = "the cursor is inside a word"
+    UNSURE = "the model is not sure enough"
     CANCELLED = "a newer request replaced this one"
     TOO_SLOW = "the deadline passed before the first step"
 
@@ -43,8 +57,9 @@ class Reason(Enum):
 class Suggestion:
     """Text for the hole: replace `start` to `end` of the request's text with `text`.
 
-    `start` lies before the request's offset where a word at the cursor was healed; the replaced text
-    is then a prefix of `text`. `confidence` is the mean token probability, 0 to 1.
+    `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
+    text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
+    tokens behind that, 0 to 1.
     """
 
     text: str

@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,24 +32,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     # argparse would take -:3:1, the place in standard input, for an unknown option.
     arguments = build_parser().parse_args([STDIN + a[1:] if a.startswith("-:") else a for a in given])
     try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except Exception as error:
+        # Ours to mend. Python's own exit code for it is 1, which means that there is no suggestion.
+        if arguments.debug:
+            traceback.print_exception(error)
+        return _fail(f"internal error: {type(error).__name__}: {error}", Exit.INTERNAL_ERROR)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
         code: int = arguments.run(arguments)
         return code
     except (ModelNotFound, UnsupportedModel, BrokenCheckpoint) as error:
-        return _fail(error, Exit.NO_MODEL)
+        return _fail(str(error), Exit.NO_MODEL)
     except (CommandError, EngineError, InfillError) as error:
-        return _fail(error, Exit.BAD_INPUT)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return _fail(str(error), Exit.BAD_INPUT)
     except BrokenPipeError:
         # Whoever read our output left; without this Python would complain once more while exiting.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.BAD_INPUT
 
 
-def _fail(error: Exception, code: Exit) -> int:
+def _fail(message: str, code: Exit) -> int:
     # One line, and nothing in a file's name may steer the terminal.
-    message = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).splitlines()))
-    print(f"infill: {message}", file=sys.stderr)
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(message.splitlines()))
+    print(f"infill: {shown}", file=sys.stderr)
     return code
 
 
@@ -79,6 +90,7 @@ def _add_command(
         epilog=EXIT_CODES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--debug", action="store_true", help="show where an internal error happened")
     parser.set_defaults(run=run)
     return parser
 
@@ -108,6 +120,13 @@ def _add_fill(commands: Subparsers) -> None:
         "--steps", type=_whole_number(1), metavar="N", dest="max_steps", help="at most N steps"
     )
     parser.add_argument("--candidates", type=_whole_number(1), default=1, metavar="N", help="choose among N")
+    parser.add_argument(
+        "--min-confidence",
+        type=_fraction,
+        default=0.0,
+        metavar="P",
+        help="at least so sure, 0 to 1 (0 by default)",
+    )
     parser.add_argument(
         "--deadline-ms", type=_milliseconds, metavar="MS", help="then take the best canvas so far"
     )
@@ -189,6 +208,16 @@ def _milliseconds(text: str) -> float:
     return value
 
 
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not port.isdigit() or int(port) > 65535:
@@ -237,5 +266,5 @@ def _eval_humaneval(arguments: argparse.Namespace) -> int:
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments by name, without the function they are for."""
-    return {name: value for name, value in vars(arguments).items() if name != "run"}
+    """A command's own arguments by name, without those that `main` is for."""
+    return {name: value for name, value in vars(arguments).items() if name not in ("run", "debug")}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lsprotocol import types
 
+from infill.lines import with_line_feeds
 from infill.request import Suggestion
 from lsp.documents import Change
 from lsp.lines import Encoding, Lines
@@ -73,4 +74,4 @@ def inline_item(
     if where.start.line != where.end.line:
         return None
     # Editors put in their buffer's own line endings; some show a stray \r.
-    return types.InlineCompletionItem(insert_text=text.replace("\r\n", "\n"), range=where)
+    return types.InlineCompletionItem(insert_text=with_line_feeds(text), range=where)

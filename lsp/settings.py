@@ -19,6 +19,10 @@ def _is_milliseconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
 def _is_whole(minimum: int) -> Callable[[object], bool]:
     def check(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and minimum <= value < 2**63
@@ -31,6 +35,7 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "deadline_ms": (_is_milliseconds, "a number of milliseconds above 0"),
     "max_steps": (_is_whole(1), "a whole number of at least 1"),
     "seed": (_is_whole(0), "a whole number of at least 0"),
+    "min_confidence": (_is_fraction, "a number from 0 to 1"),
 }
 
 
@@ -41,7 +46,8 @@ class Settings:
     `model` is a checkpoint's directory or hub id, `None` what the command line says or the embedded one.
     `deadline_ms` is how long a suggestion that nobody asked for may take; one asked for with a key gets
     four times that. `max_steps` lowers the model's number of denoising steps. `seed` makes suggestions
-    repeatable.
+    repeatable. `min_confidence` is how sure, from 0 to 1, the model must be of a suggestion that nobody
+    asked for.
 
     Raises:
         ValueError: a value is out of its range.
@@ -51,6 +57,7 @@ class Settings:
     deadline_ms: float = 1500.0
     max_steps: int | None = None
     seed: int = 0
+    min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

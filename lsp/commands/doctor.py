@@ -91,7 +91,10 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """The version of each package this distribution always asks for."""
+    """The version of each package this distribution always asks for, and whether it is there at all.
+
+    Whether the version is one it asks for is pip's to say (`pip check`): comparing takes `packaging`.
+    """
     try:
         required = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     NO_SUGGESTION = 1
     BAD_INPUT = 2
     NO_MODEL = 3
+    INTERNAL_ERROR = 70
     INTERRUPTED = 130
 
 
@@ -25,6 +26,7 @@ exit codes:
   1    no suggestion; the reason is on stderr (doctor: something is wrong; lsp: the client just left)
   2    bad usage or bad input, or the result could not be written
   3    the model cannot be loaded
+  70   an internal error; --debug shows where it is
   130  interrupted
 """
 

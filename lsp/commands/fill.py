@@ -51,6 +51,7 @@ class FillOptions:
     canvas_tokens: int | None = None
     candidates: int = 1
     seed: int = 0
+    min_confidence: float = 0.0
     max_steps: int | None = None
     deadline_ms: float | None = None
     frame_ms: float = 80.0
@@ -98,6 +99,7 @@ def prepare(options: FillOptions) -> tuple[Source, FillRequest]:
         canvas_tokens=options.canvas_tokens,
         candidates=options.candidates,
         seed=options.seed,
+        min_confidence=options.min_confidence,
         max_steps=options.max_steps,
         deadline_ms=options.deadline_ms,
     )

@@ -1,8 +1,8 @@
 """A place in a source file: parsing FILE:LINE:COL, reading the file, and writing it back whole.
 
 Lines and columns count from 1 and columns count code points; offsets count code points from 0. Lines
-end at \\n, \\r\\n and \\r only, as in the protocol, so that \\f and U+2028 are ordinary characters.
-Knows nothing of models.
+end where `lsp.lines` says, as in the protocol, so that \\f and U+2028 are ordinary characters. Knows nothing
+of models.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infill.lines import line_number, line_start
 from lsp.commands.errors import CommandError, FileChanged
+from lsp.lines import Encoding, Lines
 
 STDIN = "<stdin>"
 """The name a target has when the text comes from standard input."""
 
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(r"\r\n|\n|\r")
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>[0-9]+):(?P<column>[0-9]+)", re.DOTALL)
 _POSITION = re.compile(r"(?P<line>[0-9]+):(?P<column>[0-9]+)")
 
@@ -118,32 +117,27 @@ def offset_of(source: Source, position: Position) -> int:
     Raises:
         CommandError: it lies outside the text; the message says how many lines or columns there are.
     """
-    start, lines = 0, 1
-    for match in _LINE_END.finditer(source.text):
-        if lines == position.line:
-            return _in_line(source, position, start, match.start())
-        start, lines = match.end(), lines + 1
-    if lines == position.line:
-        return _in_line(source, position, start, len(source.text))
-    if not source.text:
-        raise CommandError(f"{source.name} is empty, so 1:1 is its only position, not line {position.line}")
-    last = ", the last of them empty" if start == len(source.text) else ""
-    count = "1 line" if lines == 1 else f"{lines} lines"
-    raise CommandError(f"line {position.line} is outside {source.name}, which has {count}{last}")
-
-
-def _in_line(source: Source, position: Position, start: int, end: int) -> int:
-    if position.column <= end - start + 1:
-        return start + position.column - 1
-    columns = "column 1 only" if start == end else f"columns 1 to {end - start + 1}"
-    raise CommandError(
-        f"column {position.column} is outside line {position.line} of {source.name}, which has {columns}"
-    )
+    lines, text, name = Lines(source.text), source.text, source.name
+    if position.line <= lines.count:
+        start = lines.offset(position.line - 1, 0, Encoding.UTF32)
+        columns = lines.offset(position.line - 1, len(text), Encoding.UTF32) - start + 1
+        if position.column <= columns:
+            return start + position.column - 1
+        there = "column 1 only" if columns == 1 else f"columns 1 to {columns}"
+        raise CommandError(
+            f"column {position.column} is outside line {position.line} of {name}, which has {there}"
+        )
+    if not text:
+        raise CommandError(f"{name} is empty, so 1:1 is its only position, not line {position.line}")
+    last = ", the last of them empty" if text.endswith(("\n", "\r")) else ""
+    count = "1 line" if lines.count == 1 else f"{lines.count} lines"
+    raise CommandError(f"line {position.line} is outside {name}, which has {count}{last}")
 
 
 def position_of(text: str, offset: int) -> Position:
     """The position of an offset, the inverse of `offset_of`."""
-    return Position(line=line_number(text, offset), column=offset - line_start(text, offset) + 1)
+    line, column = Lines(text).position(offset, Encoding.UTF32)
+    return Position(line=line + 1, column=column + 1)
 
 
 def check_writable(path: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -159,20 +159,24 @@ async def _fill(
     server: InfillServer, engine: Engine, asked: Asked, work: _Work
 ) -> Suggestion | Rejected | None:
     settings = server.settings
+    deadline_ms = settings.deadline_ms * (_INVOKED_PATIENCE if asked.invoked else 1)
     request = FillRequest(
         text=asked.document.text,
         language=asked.document.language,
         offset=asked.offset,
         path=_name(asked.opened.uri),
         seed=settings.seed,
+        # Somebody who asks with a key wants to see whatever there is.
+        min_confidence=0.0 if asked.invoked else settings.min_confidence,
         max_steps=settings.max_steps,
-        deadline_ms=settings.deadline_ms * (_INVOKED_PATIENCE if asked.invoked else 1),
     )
     queued = time.perf_counter()
 
     def task(cancelled: threading.Event) -> Suggestion | Rejected:
         work.queued_ms = _ms_since(queued)
-        return fill(_Watched(engine, work), asked.document, request, cancelled=cancelled)
+        # Whoever waits does not care whether it is for us or for another document's request.
+        timely = replace(request, deadline_ms=max(1.0, deadline_ms - work.queued_ms))
+        return fill(_Watched(engine, work), asked.document, timely, cancelled=cancelled)
 
     return await server.worker.run(asked.opened.uri, task)
 
@@ -196,6 +200,7 @@ class _Watched:
         self._work.prompt_chars = len(prompt.prefix) + len(prompt.suffix) + len(prompt.typed)
         for step in self._engine.denoise(request, cancelled):
             self._work.steps = step.number
+            logger.debug("step %d after %.0f ms, %s", step.number, step.elapsed_ms, step.stop or "goes on")
             yield step
 
 

@@ -265,7 +265,7 @@ def test_the_log_goes_to_a_file_and_holds_no_code(tmp_path: Path) -> None:
     )
     with start([sys.executable, "-c", code]) as peer:
         peer.initialize()
-        open_document(peer, "password = hunter")
+        open_document(peer, "x = \npassword = hunter\n")
         inline(peer, 2)
         assert len(peer.answer(2)["result"]["items"]) == 1
         peer.send("textDocument/didChange", {"contentChanges": "hunter2"})

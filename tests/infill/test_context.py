@@ -38,7 +38,9 @@ def context_at(marked: str, language: str = "python") -> tuple[str, str, str]:
         ("x = fo█o + 1\n", "x =", " fo", "o + 1\n"),
         ("def f():\n    █\n", "def f():\n    ", "", "\n"),
         ("a = 1\r\nb = █2█\r\nc\r\n", "a = 1\nb =", " ", "\nc\n"),
-        ("x = '😀█'", "x = '😀", "", "'"),
+        ("x = '😀█'", "x =", " '😀", "'"),
+        ("a = 1\r\rb = █\rc\r", "a = 1\n\nb =", " ", "\nc\n"),
+        ("print(█)\n", "print", "(", ")\n"),
     ],
 )
 def test_prompt(marked: str, prefix: str, typed: str, suffix: str) -> None:
@@ -97,6 +99,12 @@ def test_a_window_does_not_begin_in_the_middle_of_a_statement() -> None:
     document = Document(text, "python")
     starts = {prefix_start(document, end, 200) for end in range(300, 3000, 7)}
     assert {text[start : start + 5] for start in starts} == {"if a:"}
+
+
+def test_windows_in_a_text_with_carriage_returns() -> None:
+    text = FUNCTIONS.replace("\n", "\r")
+    for at in range(1000, 6000, 311):
+        assert text.startswith("def ", prefix_start(Document(text, "plaintext"), at, 400))
 
 
 def test_a_line_longer_than_the_budget_is_cut_within() -> None:

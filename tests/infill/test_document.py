@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tree_sitter import Node, Tree
 
 import infill.document
 import infill.syntax
+import infill.utf8
 from infill.document import Document
 from infill.languages import LANGUAGES, PLAIN, language_of
 from infill.syntax import grammar
@@ -248,11 +248,91 @@ def test_a_parse_that_takes_too_long_leaves_plain_text(monkeypatch: pytest.Monke
     assert document.snapshot().tree is None
 
 
-def test_fifty_thousand_lines_are_edited_in_place() -> None:
+class FailingParses:
+    """Stands in for `parse`, whose first calls take too long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+        self.calls = 0
+        self._failures = failures
+        monkeypatch.setattr(infill.document, "parse", self)
+
+    def __call__(self, *args: Any) -> Tree | None:
+        self.calls += 1
+        return None if self.calls <= self._failures else infill.syntax.parse(*args)
+
+
+def test_a_parse_that_took_too_long_is_tried_again_after_some_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Editors that send edits only would never bring a whole new text."""
+    parses = FailingParses(monkeypatch, 1)
+    document = Document("x = [1, 2]\n", "python")
+    for _ in range(50):
+        assert document.snapshot().tree is None
+        document.edit(0, 0, "y")
+    assert parses.calls == 1
+    assert_fresh(document)
+
+
+def test_it_is_tried_again_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    parses = FailingParses(monkeypatch, 100)
+    document = Document("x = [1, 2]\n", "python")
+    tried = []
+    for n in range(400):
+        before = parses.calls
+        assert document.snapshot().tree is None
+        assert document.tree is None
+        tried += [n] * (parses.calls - before)
+        document.edit(0, 0, "y")
+    assert tried == [0, 50, 150, 350]
+
+
+def test_it_is_tried_again_once_the_text_is_much_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    FailingParses(monkeypatch, 1)
+    document = Document("x = 1\n" * 10, "python")
+    document.edit(0, 0, "[" * 100)
+    assert document.tree is None
+    document.edit(0, 1, "")
+    assert document.tree is None
+    document.edit(0, 99, "")
+    assert_fresh(document)
+
+
+def test_a_new_text_is_parsed_though_the_old_ones_parse_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    FailingParses(monkeypatch, 2)
+    document = Document("x = 1\n", "python")
+    assert document.tree is None
+    snapshot = document.snapshot()
+    document.set_text("x = 2\n")
+    late = document.snapshot()
+    document.set_text("x = 3\n")
+    assert snapshot.tree is None
+    assert late.tree is None  # takes too long, and the text is another one by now
+    assert_fresh(document)
+
+
+def test_fifty_thousand_lines_are_edited_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the text no more is encoded than lies around the edits, and it is parsed once, from the old tree."""
     document = Document("def f(a):\n    return [a, 'é']\n" * 25_000, "python")
     tree_of(document)
-    began = time.perf_counter()
-    for n in range(20):
+    encoded: list[int] = []
+    olds: list[object] = []
+
+    def count_encoded(text: str) -> bytes:
+        encoded.append(len(text))
+        return encode(text)
+
+    def spy(*args: Any) -> Tree | None:
+        olds.append(args[2])
+        return infill.syntax.parse(*args)
+
+    monkeypatch.setattr(infill.document, "encode", count_encoded)
+    monkeypatch.setattr(infill.utf8, "encode", count_encoded)
+    monkeypatch.setattr(infill.document, "parse", spy)
+    document.edit(400_000, 400_000, "x")
+    for n in range(1, 21):
+        already = sum(encoded)
         document.edit(400_000 + n, 400_000 + n, "x")
+        assert 0 < sum(encoded) - already < 20_000
     tree_of(document)
-    assert time.perf_counter() - began < 2.0
+    assert sum(encoded) < len(document.text)
+    assert len(olds) == 1
+    assert olds[0] is not None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+import infill.pipeline
 from engine.errors import InvalidRequest
-from engine.request import Canvas, CanvasToken, Stop
+from engine.request import Canvas, CanvasToken, DenoiseRequest, Step, Stop
 from infill.document import Document
 from infill.errors import InvalidHole
 from infill.pipeline import Progress, fill, fill_text
+from infill.postprocess import postprocess
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import added, request_for
@@ -30,18 +34,64 @@ def test_suggestion_has_everything() -> None:
     assert (asked.seed, asked.max_steps, asked.candidates, asked.deadline_ms) == (3, 7, 1, None)
 
 
-def test_confidence_is_that_of_what_is_kept() -> None:
-    class Doubtful(ScriptedEngine):
-        """Is less sure of each token than of the one before it."""
+class DoubtfulEngine(ScriptedEngine):
+    """Its canvas consists of these tokens, and it is less sure of each than of the one before it."""
 
-        def _canvas(self, middle: str, number: int) -> Canvas:
-            tokens = [CanvasToken(text=char, confidence=1 - at / 10) for at, char in enumerate(middle)]
-            return Canvas(text=middle, tokens=tuple(tokens), ended=True, score=0.0)
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(["".join(texts)])
+        self._tokens = [CanvasToken(text=text, confidence=1 - at / 10) for at, text in enumerate(texts)]
 
-    answer = fill_text(Doubtful(["12\n34"]), request_for("x =█\n"))
+    def _canvas(self, middle: str, number: int) -> Canvas:
+        return Canvas(text=middle, tokens=tuple(self._tokens), ended=True, score=0.0)
+
+
+@pytest.mark.parametrize(
+    ("marked", "tokens", "text", "confidence"),
+    [
+        ("█\n", "1|2|\n|34", "12", 0.95),
+        ("x =█\n", " =|1|2|\n|34", " =12", 0.85),  # what was typed had to be said
+        ("x = fo█\n", " |f|oo|(1)", " foo(1)", 0.75),  # its last token goes on: that counts
+        ("foo(█, b)\n", "(a|, b", "(a", 1.0),
+        ("foo.█\n", ".||bar", ".bar", 0.8),
+    ],
+)
+def test_confidence_is_that_of_what_is_kept_and_added(
+    marked: str, tokens: str, text: str, confidence: float
+) -> None:
+    answer = fill_text(DoubtfulEngine(tokens.split("|")), request_for(marked))
     assert isinstance(answer, Suggestion)
-    assert answer.text == "12"
-    assert answer.confidence == pytest.approx(0.95)
+    assert answer.text == text
+    assert answer.confidence == pytest.approx(confidence)
+
+
+def test_confidence_where_no_token_lies_behind_what_was_typed() -> None:
+    """As where an engine's tokens do not make up its text."""
+
+    class Vague(ScriptedEngine):
+        def _canvas(self, middle: str, number: int) -> Canvas:
+            tokens = (CanvasToken(text="f", confidence=0.5),)
+            return Canvas(text=middle, tokens=tokens, ended=True, score=0.0)
+
+    answer = fill_text(Vague(["foo"]), request_for("fo█\n"))
+    assert isinstance(answer, Suggestion)
+    assert answer.confidence == 0.5
+
+
+def test_an_unsure_suggestion_is_turned_down() -> None:
+    def ask(least: float, **options: Any) -> Suggestion | Rejected:
+        engine = ScriptedEngine(["1"], confidence=0.123)
+        return fill_text(engine, request_for("x = █\n", min_confidence=least, **options))
+
+    answer = ask(0.3, candidates=2)
+    assert isinstance(answer, Rejected)
+    assert (answer.reason, answer.detail, answer.text) == (Reason.UNSURE, "12% sure, 30% is asked for", " 1")
+    assert isinstance(ask(0.123), Suggestion)
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
+def test_least_confidence_out_of_range(least: float) -> None:
+    with pytest.raises(InvalidRequest, match="between 0 and 1"):
+        FillRequest(text="", language="", offset=0, min_confidence=least)
 
 
 def test_the_first_candidate_that_survives() -> None:
@@ -99,6 +149,49 @@ def test_cancelled_after_the_last_step() -> None:
     )
     assert isinstance(answer, Rejected)
     assert answer.reason is Reason.CANCELLED
+
+
+def test_cancelled_between_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take long in a text that is hard to parse."""
+    cancelled = threading.Event()
+    looked_at: list[str] = []
+
+    def spy(canvas: Canvas, *rest: Any) -> Any:
+        looked_at.append(canvas.text)
+        cancelled.set()
+        return postprocess(canvas, *rest)
+
+    monkeypatch.setattr(infill.pipeline, "postprocess", spy)
+    request = request_for("x = █\n", candidates=3)
+    answer = fill_text(ScriptedEngine(["f(", "g(", "1"]), request, cancelled=cancelled)
+    assert isinstance(answer, Rejected)
+    assert (answer.reason, answer.steps) == (Reason.CANCELLED, 3)
+    assert looked_at == [" f("]
+
+
+def test_an_engine_is_let_go_of_when_something_fails() -> None:
+    """It may hold a lock until its generator is closed, and somebody else may know the generator."""
+
+    class Locking(ScriptedEngine):
+        def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
+            self.generator = super().denoise(request, cancelled)
+            return self.generator
+
+    def fail(_: Progress) -> None:
+        raise ZeroDivisionError
+
+    engine = Locking(["1"])
+    with pytest.raises(ZeroDivisionError):
+        fill_text(engine, request_for("x = █\n"), on_step=fail)
+    assert list(engine.generator) == []
+
+
+def test_an_engine_whose_steps_are_no_generator() -> None:
+    class Listing(ScriptedEngine):
+        def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
+            return iter(list(super().denoise(request, cancelled)))
+
+    assert isinstance(fill_text(Listing(["1"]), request_for("x = █\n")), Suggestion)
 
 
 def test_no_time_at_all() -> None:

@@ -24,6 +24,11 @@ JS_BODY = "function f(a) {\n  █\n}\nlet x = 1\n"
         ("x = █\n", "f(\n    1,\n)\ny = 2", "f(\n    1,\n)"),
         ("x = █\n", '"""a\nb"""\ny = 2', '"""a\nb"""'),
         ("x = █\n", "')'\ny = (", "')'"),
+        # ... and the end of the text is as good an end
+        ("x = █\n", "foo(\n    1,\n    2,\n)", "foo(\n    1,\n    2,\n)"),
+        ("x = █\n", "[\n    1,\n]", "[\n    1,\n]"),
+        ("x = █\n", '"""a\nb"""', '"""a\nb"""'),
+        ("x = █\n", "1  # why (\ny = 2", "1  # why ("),
         # an expression ends before the bracket that follows it
         ("print(█)\n", "a, b)\nfoo()", "a, b"),
         ("print(█)\n", "g(a), [b]", "g(a), [b]"),
@@ -33,10 +38,29 @@ JS_BODY = "function f(a) {\n  █\n}\nlet x = 1\n"
         ("if █:\n    pass\n", "a and b:\n    x", "a and b"),
         ("foo(█bar)\n", "a, ", "a, "),
         ('x = "ab█"\n', 'c"\ny', "c"),
+        # typed punctuation is part of the canvas, not of what is added
+        ("print(█)\n", '("hi"', '"hi"'),
+        ("print(█)\n", '("hi")', '"hi"'),
+        ('print("█")\n', '("hi")', "hi"),
+        ("x = [█]\n", " [1, 2]", "1, 2"),
+        ("x = [█\n", " [1, 2]\n", "1, 2]"),
+        ("x = a[█]\n", "[(1)]", "(1)"),
+        ("foo.█\n", ".bar()\n", "bar()"),
+        ("def f():█\n", "():\n    return 1", "\n    return 1"),
+        ("x = {█}\n", ' {"a": (1)}', '"a": (1)'),
+        # within a word the model must say how the word ends
+        ("foo.ba█r(x)\n", "bazar", "za"),
+        ("foo.ba█r(x)\n", "bazar(x)", "za"),
+        ("foo█(bar)\n", "foobaz", "baz"),
+        ("foo.█bar(x)\n", ".baz.", "baz."),
+        ("foo.█ba█r(x)\n", "qux", "qux"),
         # a bracket the user opened may be closed where nothing else does
         ("x = f(a█\n", ", b)\n", ", b)"),
         ("x = f(a█\n)\n", ", b)\n", ", b"),
-        # a block ends at the first line with less indentation
+        # a block ends at the first line with less indentation, whether all or the rest of it is missing
+        ("def f():\n    a = 1\n    █\n", "b = 2\n    return b\n\ndef g():", "b = 2\n    return b"),
+        ("if a:\n    b()\n    █\nelse:\n    c()\n", "d()\n    e()\nelse:\n    f()", "d()\n    e()"),
+        ("x = [\n    1,\n    █\n]\n", "2,\n    3,\n]", "2,\n    3,"),
         (PY_BODY, "b = a\n    return b\n\ndef g():\n    pass", "b = a\n    return b"),
         (
             PY_BODY,
@@ -78,6 +102,14 @@ def test_natural_end_in_python(before: str, canvas: str, expected: str) -> None:
             "if (a) {\n    b();\n  }\n  return a;",
         ),
         ("javascript", JS_BODY, "return /[)}]/;\n}", "return /[)}]/;"),
+        (
+            "javascript",
+            "function f(a) {\n  g(a);\n  █\n}\n",
+            "if (a) {\n    b();\n  }\n  return a;\n}\n",
+            "if (a) {\n    b();\n  }\n  return a;",
+        ),
+        ("go", "func f() {\n\t█\n\tg()\n}\n", "if x {\n\t\treturn\n\t}", "if x {\n\t\treturn\n\t}"),
+        ("go", "func f() {\n\t█\n\tg()\n}\n", "if x {\n\t\treturn\n\t}\n\th()", "if x {\n\t\treturn\n\t}"),
         ("javascript", "function f() {█\n", "\n  return 1;\n}\nx", "\n  return 1;\n}"),
         ("typescriptreact", "const x = <p>{█}</p>;\n", "a ? '}' : b}</p>", "a ? '}' : b"),
         ("javascriptreact", "const x = █;\n", "<p>don't</p>", "<p>don't</p>"),
@@ -120,6 +152,12 @@ def test_natural_end_elsewhere(language: str, before: str, canvas: str, expected
         ("x = █\n", '"abc', Reason.UNBALANCED, ""),
         ("x = █f(1)█\n", "f(1", Reason.UNBALANCED, ""),
         ("x = █\n", "f(1,\n  2", Reason.UNBALANCED, ""),
+        ("foo.ba█r(x)\n", "baz", Reason.INSIDE_WORD, ""),
+        ("foo.ba█r(x)\n", "ba + ", Reason.INSIDE_WORD, ""),
+        ("foo.ba█rst(x)\n", "bazr", Reason.INSIDE_WORD, ""),
+        ("foo.ba█r(x)\n", "bar", Reason.REPEATS_SUFFIX, ""),
+        ("x = gr█ße\n", " gro", Reason.INSIDE_WORD, ""),
+        ("b = 0\ra = 1\ra = █\r", "1", Reason.REPEATS_PREFIX, "repeats line 2"),
     ],
 )
 def test_rejected(before: str, canvas: str, reason: Reason, detail: str) -> None:
@@ -131,8 +169,15 @@ def test_rejected(before: str, canvas: str, reason: Reason, detail: str) -> None
     [
         (PY_BODY, "a = 1\n    return a + ", "a = 1"),
         (PY_BODY, "a = 1\n    return a\ny = ", "a = 1\n    return a"),  # the dedent shows the block is whole
-        (PY_BODY, "return some_long_na", Reason.EMPTY),
-        ("x = █\n", "some_long_na", "some_long_na"),
+        (PY_BODY, "return some_long_na", Reason.UNFINISHED),
+        ("x = █\n", "some_long_na", Reason.UNFINISHED),
+        ("x = █\n", "some_long_na  ", Reason.UNFINISHED),
+        ("x = █\n", "some_name\ny", "some_name"),
+        ("f(█)\n", "a, some_long_na", Reason.UNFINISHED),
+        ("f(█)\n", "a, b)\nsome_lo", "a, b"),
+        ("f(█, b)\n", "a, b", "a"),
+        ("x = █1█ + 2\n", "some_long_na", Reason.UNFINISHED),
+        ("a = 1\n    █\nb = 2\n", "", Reason.EMPTY),
         ("x = █1 + 1█\n", "f()\ny = ", "f()"),
     ],
 )
@@ -150,10 +195,19 @@ def test_canvas_without_an_end(before: str, canvas: str, expected: str | Reason)
         ("def f():█\r\n", "\n    return 1", "\r\n    return 1"),
         ("def f():\r\n    █", "b = 1\r\n    return b", "b = 1\r\n    return b"),
         ("def f():\n    █\n", "b = 1\r\n    return b", "b = 1\n    return b"),
+        ("def f():\r    █\r", "b = 1\n    return b", "b = 1\r    return b"),
+        ("def f():\r    █", "b = 1\n    return b", "b = 1\r    return b"),
     ],
 )
 def test_style_of_the_buffer(before: str, canvas: str, expected: str) -> None:
     check(before, canvas, expected)
+
+
+def test_what_repeats_is_not_said() -> None:
+    """The detail goes to the log, where the user's code must not be."""
+    verdict = check_repetitive("secret " * 6)
+    assert verdict is not None
+    assert verdict.detail == "7 characters, 6 times"
 
 
 @pytest.mark.parametrize("text", ["[[0, 0], [0, 0]]", "-----------------", "a.b.c.d.e.f.g", "x = 1000000"])

@@ -14,6 +14,7 @@ import pytest
 
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound, UnsupportedModel
 from engine.request import Stop
+from lsp.commands.errors import Exit
 from lsp.commands.source import Position, parse_place
 from lsp.version import __version__
 from tests.fakes.engine import ScriptedEngine
@@ -77,6 +78,16 @@ def test_json_says_why_there_is_no_suggestion(code_file: Path) -> None:
     assert answer["text"] == ""
     assert answer["rejected"] == {"reason": "empty", "message": "the model suggests nothing here"}
     assert run.errors == "no suggestion: the model suggests nothing here\n"
+
+
+def test_a_suggestion_the_model_is_not_sure_enough_of_is_turned_down(code_file: Path) -> None:
+    def answered(*options: str) -> int:
+        return run_cli(
+            ["fill", f"{code_file}:2:12", *options], ScriptedEngine(["w * h"], confidence=0.5)
+        ).code
+
+    assert answered() == answered("--min-confidence=0.4") == Exit.OK
+    assert answered("--min-confidence=0.6") == Exit.NO_SUGGESTION
 
 
 def test_a_healed_word_is_part_of_the_range(tmp_path: Path) -> None:
@@ -173,6 +184,20 @@ def test_a_request_the_engine_refuses_exits_with_2(code_file: Path) -> None:
     assert (run.code, run.errors) == (2, "infill: cannot\n")
 
 
+def test_an_internal_error_is_one_line_and_not_the_code_of_having_no_suggestion(code_file: Path) -> None:
+    run = run_cli(["fill", f"{code_file}:2:12"], ZeroDivisionError("two\nlines"))
+    assert (run.code, run.out) == (70, b"")
+    assert run.errors == "infill: internal error: ZeroDivisionError: two lines\n"
+
+
+def test_debug_shows_where_an_internal_error_happened(code_file: Path) -> None:
+    run = run_cli(["fill", f"{code_file}:2:12", "--debug"], ZeroDivisionError("why"))
+    assert run.code == 70
+    assert "Traceback" in run.errors
+    assert "lsp/commands/fill.py" in run.errors.replace("\\", "/")
+    assert run.errors.endswith("\ninfill: internal error: ZeroDivisionError: why\n")
+
+
 @pytest.mark.parametrize(
     ("target", "path"),
     [("a.py:3:4", "a.py"), (r"C:\x.py:3:4", r"C:\x.py"), ("a:b.py:3:4", "a:b.py"), ("a:1:3:4", "a:1")],
@@ -188,8 +213,8 @@ def test_version() -> None:
 def test_help_documents_the_exit_codes() -> None:
     for arguments in (["--help"], ["fill", "--help"]):
         said = run_cli(arguments, ScriptedEngine([""])).out.decode()
-        for code in ("0 ", "1 ", "2 ", "3 ", "130 "):
-            assert f"\n  {code}" in said
+        for code in Exit:
+            assert f"\n  {code:<4} " in said
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:

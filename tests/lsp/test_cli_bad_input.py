@@ -102,6 +102,10 @@ def test_write_to_standard_input_is_refused() -> None:
         ["--deadline-ms", "-1"],
         ["--deadline-ms", "nan"],
         ["--frame-ms", "soon"],
+        ["--min-confidence", "1.5"],
+        ["--min-confidence", "-0.1"],
+        ["--min-confidence", "nan"],
+        ["--min-confidence", "sure"],
     ],
 )
 def test_an_option_out_of_range_is_a_usage_error(options: list[str]) -> None:

@@ -32,13 +32,17 @@ def test_a_healed_word_is_replaced() -> None:
     assert item("a\n👩.va", suggest("value\n", 4, 6)) == ("value\n", (1, 3, 1, 5))
 
 
+def test_a_healed_bracket_is_replaced() -> None:
+    assert item("print()", suggest('("hi"', 5, 6)) == ('("hi"', (0, 5, 0, 6))
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_a_range_over_two_lines_is_no_item(ending: str) -> None:
     assert item(f"ab{ending}cd", suggest("x", 1, 3 + len(ending))) is None
 
 
 def test_line_endings_become_line_feeds() -> None:
-    assert item("x", suggest("a\r\nb\nc", 1, 1)) == ("a\nb\nc", (0, 1, 0, 1))
+    assert item("x", suggest("a\r\nb\nc\rd", 1, 1)) == ("a\nb\nc\nd", (0, 1, 0, 1))
 
 
 @pytest.mark.parametrize(

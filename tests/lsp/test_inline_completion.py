@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +35,15 @@ async def test_a_suggestion_replaces_the_word_at_the_cursor_and_begins_with_it()
         session.open("value = 3\nprint(val\n")
         items = await session.inline(1, 9)
     assert items == [{"insertText": "value + 1)", "range": span(1, 6, 9)}]
+
+
+async def test_a_suggestion_within_brackets_the_editor_closed_begins_with_the_typed_one() -> None:
+    engine = ScriptedEngine(['("hi")'])
+    async with connect(engine) as session:
+        session.open("print()\n")
+        items = await session.inline(0, 6)
+    assert engine.requests[0].prompt.prefix == "print"
+    assert items == [{"insertText": '("hi"', "range": span(0, 5, 6)}]
 
 
 async def test_the_range_counts_in_the_client_s_units() -> None:
@@ -125,6 +135,33 @@ async def test_requests_for_two_documents_do_not_disturb_each_other() -> None:
         assert await asyncio.to_thread(engine.started.wait, 5)
         gate.set()
         assert [len((await session.answer_to(a))["result"]["items"]) for a in asked] == [1, 1]
+
+
+@pytest.mark.parametrize(("queued_s", "left_ms"), [(0.0, 1000), (0.75, 250), (5.0, 1)])
+async def test_waiting_for_another_document_s_request_counts_against_the_deadline(
+    queued_s: float, left_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("lsp.features.inline_completion.time", SimpleNamespace(perf_counter=lambda: now))
+    gate = threading.Event()
+    engine = ScriptedEngine(["1"], gate=gate)
+    async with connect(engine, options={"deadline_ms": 1000}) as session:
+        for uri in ("file:///a.txt", "file:///b.txt"):
+            session.open("x = \n", language="plaintext", uri=uri)
+        session.ask_inline(0, 4, uri="file:///a.txt")
+        assert await asyncio.to_thread(engine.started.wait, 5)
+        behind = session.ask_inline(0, 4, uri="file:///b.txt")
+        await session.inline(0, 0, uri="file:///unknown.txt")  # answered, so the one before it is queued
+        now += queued_s
+        gate.set()
+        await session.answer_to(behind)
+    assert f"({queued_s * 1000:.0f} queued)" in session.log[-1]
+    if left_ms > 1:
+        deadline_ms = engine.requests[1].deadline_ms
+        assert deadline_ms is not None
+        assert left_ms - 100 < deadline_ms <= left_ms  # the rest was spent on the context
+    else:
+        assert all(0 < (r.deadline_ms or 0) <= left_ms for r in engine.requests[1:])
 
 
 @pytest.mark.parametrize("how", ["change", "close", "reopen"])
@@ -240,6 +277,18 @@ async def test_somebody_who_asks_with_a_key_waits_longer() -> None:
     assert invoked.deadline_ms is not None
     assert 900 < automatic.deadline_ms <= 1000 < 3900 < invoked.deadline_ms <= 4000
     assert (automatic.max_steps, automatic.seed) == (7, 5)
+
+
+async def test_how_sure_the_model_must_be_counts_only_for_what_nobody_asked_for() -> None:
+    engine = ScriptedEngine(["1"], confidence=0.5)
+    async with connect(engine, options={"min_confidence": 0.6}) as session:
+        session.open("x = \n")
+        assert await session.inline(0, 4, trigger=2) == []
+        assert "nothing: " in session.log[-1]
+        assert len(await session.inline(0, 4, trigger=1)) == 1
+    async with connect(engine, options={"min_confidence": 0.4}) as session:
+        session.open("x = \n")
+        assert len(await session.inline(0, 4, trigger=2)) == 1
 
 
 class BrokenEngine(ScriptedEngine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, fields
 
 import pytest
 
@@ -11,8 +12,10 @@ from tests.lsp.session import connect
 
 
 def test_every_setting_is_read() -> None:
-    given = {"model": "dir", "deadline_ms": 250, "max_steps": 8, "seed": 3}
-    assert read_settings(given) == (Settings(model="dir", deadline_ms=250, max_steps=8, seed=3), [])
+    given = {"model": "dir", "deadline_ms": 250, "max_steps": 8, "seed": 3, "min_confidence": 0.5}
+    assert given.keys() == {field.name for field in fields(Settings)}
+    settings, problems = read_settings(given)
+    assert (asdict(settings), problems) == (given, [])
 
 
 @pytest.mark.parametrize("options", [None, {}, {"model": None, "seed": None}])
@@ -36,6 +39,11 @@ def test_nothing_given_means_the_defaults(options: object) -> None:
         ("seed", -1),
         ("seed", True),
         ("seed", [1]),
+        ("min_confidence", -0.1),
+        ("min_confidence", 1.01),
+        ("min_confidence", math.nan),
+        ("min_confidence", True),
+        ("min_confidence", "0.5"),
     ],
 )
 def test_a_bad_value_falls_back_and_is_named(name: str, value: object) -> None:
