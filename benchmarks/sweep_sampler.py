@@ -37,12 +37,18 @@ def main() -> int:
     parser.add_argument("--bound", type=float, nargs="+", default=[0.1, 0.3, 1.0])
     parser.add_argument("--t-max", type=float, nargs="+", default=[0.6])
     parser.add_argument("--t-min", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--candidates", type=int, nargs="+", default=[1])
     parser.add_argument("--confidence", type=float, nargs="+", default=[0.02])
     arguments = parser.parse_args()
     holes = cut_holes(arguments.directory, arguments.limit, arguments.seed)
     rows = []
-    for steps, bound, t_max, t_min, confidence in itertools.product(
-        arguments.steps, arguments.bound, arguments.t_max, arguments.t_min, arguments.confidence
+    for steps, bound, t_max, t_min, confidence, candidates in itertools.product(
+        arguments.steps,
+        arguments.bound,
+        arguments.t_max,
+        arguments.t_min,
+        arguments.confidence,
+        arguments.candidates,
     ):
         sampler = replace(
             read_sampler_config(arguments.checkpoint),
@@ -52,8 +58,10 @@ def main() -> int:
             t_min=t_min,
             confidence_threshold=confidence,
         )
-        row = score(with_sampler(arguments.checkpoint, sampler), holes, arguments.seed)
-        rows.append({"steps": steps, "bound": bound, "t_max": t_max, "t_min": t_min, **row})
+        engine = with_sampler(arguments.checkpoint, sampler)
+        setting = {"steps": steps, "bound": bound, "t_max": t_max, "t_min": t_min, "stop": confidence}
+        row = score(engine, holes, arguments.seed, candidates)
+        rows.append({**setting, "candidates": candidates, **row})
         print(rows[-1], file=sys.stderr, flush=True)
     rows.sort(key=lambda row: (row["exact"], row["similarity"]))
     names = list(rows[0])
@@ -74,10 +82,10 @@ def with_sampler(checkpoint: Path, sampler: SamplerConfig) -> InProcessEngine:
         return load_engine(str(copy))
 
 
-def score(engine: InProcessEngine, holes: list[Hole], seed: int) -> dict[str, float]:
+def score(engine: InProcessEngine, holes: list[Hole], seed: int, candidates: int) -> dict[str, float]:
     """Over all holes, as a user would get them; a rejected one counts as left empty."""
     fill_hole(engine, holes[0], seed)  # the first fill pays for warming up
-    fills = [fill_hole(engine, hole, seed) for hole in holes]
+    fills = [fill_hole(engine, hole, seed, candidates) for hole in holes]
     lines = [fill for fill in fills if fill.hole.kind == "line"]
     return {
         "exact": round(mean([fill.middle.strip() == fill.hole.gold.strip() for fill in fills]), 4),

@@ -54,6 +54,10 @@ class PrefixCache:
         start = max(0, end - self.config.sliding_window + 1) if self.config.layers[layer].sliding else 0
         return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
 
+    def first(self, layer: int, count: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer's first `count` tokens, whatever its window."""
+        return self._keys[layer][:, :, :count], self._values[layer][:, :, :count]
+
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all up to their end."""
         end = start + k.shape[2]
@@ -117,15 +121,33 @@ def encode_prefix(
 
 
 def _causal(cache: PrefixCache, start: int, count: int) -> Attend:
-    """Attention of tokens start … start+count-1 to themselves and what came before, window respected."""
-    window = cache.config.sliding_window
-    queries = torch.arange(start, start + count, device=cache.device)[:, None]
-    keys = torch.arange(start + count, device=cache.device)[None]
-    full = keys <= queries
-    near = full & (keys > queries - window)
+    """Attention of tokens start … start+count-1 to themselves and what came before; written as it goes."""
+    full, near = causal_masks(cache, start, count)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = cache.write(layer, start, k, v)
+        return attention(q, k, v, near if cache.config.layers[layer].sliding else full)
+
+    return attend
+
+
+def causal_masks(cache: PrefixCache, start: int, count: int) -> tuple[Tensor, Tensor]:
+    """Masks (count, start + count) of what tokens from `start` on may see: full layers, sliding ones."""
+    queries = torch.arange(start, start + count, device=cache.device)[:, None]
+    keys = torch.arange(start + count, device=cache.device)[None]
+    full = keys <= queries
+    return full, full & (keys > queries - cache.config.sliding_window)
+
+
+def after_cache(cache: PrefixCache, start: int, count: int) -> Attend:
+    """Causal attention of a batch (b, …) of `count` tokens that follow the cache's first `start`.
+
+    Writes nothing.
+    """
+    full, near = causal_masks(cache, start, count)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        k, v = _joined(cache.first(layer, start), k, v)
         return attention(q, k, v, near if cache.config.layers[layer].sliding else full)
 
     return attend
@@ -135,10 +157,13 @@ def over_cache(cache: PrefixCache) -> Attend:
     """Attention of a canvas batch (b, …) to the cached prefix and to all of itself; writes nothing."""
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        keys, values = cache.read(layer)
-        batch = q.shape[0]
-        k = torch.cat((keys.expand(batch, -1, -1, -1), k), dim=2)
-        v = torch.cat((values.expand(batch, -1, -1, -1), v), dim=2)
+        k, v = _joined(cache.read(layer), k, v)
         return attention(q, k, v)
 
     return attend
+
+
+def _joined(cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """One row of cached keys and values in front of a batch's own."""
+    keys, values = (part.expand(len(k), -1, -1, -1) for part in cached)
+    return torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)

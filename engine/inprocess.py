@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.request import Canvas, CanvasToken, DenoiseRequest, EngineInfo, Step
@@ -130,14 +131,10 @@ class InProcessEngine:
             self._lock.release()
 
     def _step(self, draft: Draft) -> Step:
-        canvases = [
-            self._canvas(ids, confidences, free)
-            for ids, confidences, free in zip(
-                draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True
-            )
-        ]
-        if draft.stop is not None:
-            canvases.sort(key=lambda canvas: canvas.score, reverse=True)
+        rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
+        canvases = [self._canvas(*row) for row in rows]
+        if draft.stop is not None and len(canvases) > 1:
+            canvases = self._ranked(canvases, draft.tokens.tolist())
         return Step(
             number=draft.number,
             canvases=tuple(canvases),
@@ -145,13 +142,24 @@ class InProcessEngine:
             stop=draft.stop,
         )
 
+    def _ranked(self, canvases: list[Canvas], tokens: list[list[int]]) -> list[Canvas]:
+        """Best first by what the causal direction, which wrote none of them, makes of each."""
+        from engine.causal import score
+
+        middles = [ids[: self._end(ids)] for ids in tokens]
+        scores = score(self._network, self._cache, middles)
+        scored = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
+        return sorted(scored, key=lambda canvas: canvas.score, reverse=True)
+
+    def _end(self, ids: list[int]) -> int:
+        """Any special token ends the middle: the end marker, and the padding behind it."""
+        pieces = self._tokenizer.pieces
+        return next((index for index, token in enumerate(ids) if not pieces[token]), len(ids))
+
     def _canvas(self, ids: list[int], confidences: list[float], free: list[bool]) -> Canvas:
         import math
 
-        pieces = self._tokenizer.pieces
-        # Any special token ends the middle: the end marker, and the padding behind it.
-        end = next((i for i, token in enumerate(ids) if not pieces[token]), len(ids))
-        ended = end < len(ids)
+        end = self._end(ids)
         # The end marker is part of what the model claims, what it had to write is not.
         counted = [c for c, chosen in zip(confidences[: end + 1], free, strict=False) if chosen]
         return Canvas(
@@ -160,6 +168,6 @@ class InProcessEngine:
                 CanvasToken(text=text, confidence=confidence)
                 for text, confidence in zip(self._tokenizer.texts(ids[:end]), confidences, strict=False)
             ),
-            ended=ended,
+            ended=end < len(ids),
             score=sum(math.log(max(c, 1e-9)) for c in counted) / max(1, len(counted)),
         )

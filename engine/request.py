@@ -86,8 +86,9 @@ class Canvas:
     `text` is the middle: everything before the first end-of-middle token, `Prompt.typed` included.
     `tokens` holds the same positions, so `"".join(t.text for t in tokens) == text` up to characters
     split between byte-level tokens. `ended` tells whether an end-of-middle token was seen: without it
-    the middle was cut off by the canvas. `score` ranks candidates: mean log-probability per token that
-    the model chose freely, the end-of-middle token included.
+    the middle was cut off by the canvas. `score` ranks candidates: the mean log-probability in nats
+    of its tokens, the end-of-middle token included. It is the denoiser's own, over what it chose freely;
+    on the last step of several candidates it is the causal direction's.
     """
 
     text: str

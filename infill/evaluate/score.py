@@ -99,10 +99,15 @@ def evaluate_holes(
     )
 
 
-def fill_hole(engine: Engine, hole: Hole, seed: int) -> Fill:
+def fill_hole(engine: Engine, hole: Hole, seed: int, candidates: int = 1) -> Fill:
     """Fill one hole as a user would get it; of the answer, nothing is in the request."""
     request = FillRequest(
-        text=hole.before + hole.after, language="python", offset=len(hole.before), path=hole.path, seed=seed
+        text=hole.before + hole.after,
+        language="python",
+        offset=len(hole.before),
+        path=hole.path,
+        candidates=candidates,
+        seed=seed,
     )
     outcome = fill_text(engine, request)
     rejected = outcome.reason.name.lower() if isinstance(outcome, Rejected) else None

@@ -1,0 +1,51 @@
+"""The other direction of the same weights: the encoder as a left-to-right language model.
+
+Scores finished middles given the prefix, and writes them greedily, which is the baseline the denoiser is
+measured against. Speaks token ids; knows nothing of canvases or text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from engine.cache import PrefixCache, after_cache, encode_prefix
+from engine.model import DiffusionGemma
+from engine.special import Special
+
+
+@torch.inference_mode()
+def score(model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[float]:
+    """Mean log-probability per token of each middle after the prefix in `cache`, in nats, one forward.
+
+    Each middle counts with the end-of-middle token behind it. The cache is only read.
+    """
+    last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
+    rows = [[cache.tokens[last], *middle, Special.EOM] for middle in middles]
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([row + [Special.PAD] * (longest - len(row)) for row in rows], device=cache.device)
+    positions = torch.arange(last, last + longest, device=cache.device)[None]
+    states = model.encode(ids, positions, after_cache(cache, last, longest))
+    log_p = model.logits(states[:, :-1]).log_softmax(-1)
+    chosen = log_p.gather(-1, ids[:, 1:, None])[..., 0]
+    return [float(chosen[index, : len(row) - 1].mean()) for index, row in enumerate(rows)]
+
+
+@torch.inference_mode()
+def write_greedily(model: DiffusionGemma, cache: PrefixCache, prefix: Sequence[int], limit: int) -> list[int]:
+    """Up to `limit` tokens after `prefix`, each the likeliest, ending before the end-of-middle token.
+
+    Leaves the cache with the prefix alone.
+    """
+    cache.rollback(max(0, min(len(cache), len(prefix) - 1)))  # so that there is a last state to read
+    written: list[int] = []
+    while len(written) < limit:
+        states = encode_prefix(model, cache, [*prefix, *written])
+        assert states is not None
+        token = int(model.logits(states[:, -1:]).argmax())
+        if token == Special.EOM:
+            break
+        written.append(token)
+    cache.rollback(len(prefix))
+    return written
