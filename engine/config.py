@@ -98,12 +98,16 @@ class SamplerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """How a prompt is laid out in tokens, and how many tokens of each side the model was made for."""
+    """How a prompt is laid out in tokens, and how many tokens of each side the model was made for.
+
+    `candidates` is how many canvases are denoised at once, for the causal direction to choose among.
+    """
 
     format: str = "suffix-prefix"
     prefix_tokens: int = 1024
     suffix_tokens: int = 256
     chars_per_token: float = 3.0
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         if self.format != "suffix-prefix":
@@ -111,6 +115,7 @@ class PromptConfig:
         _check_count("infill.json", "prefix_tokens", self.prefix_tokens)
         _check_count("infill.json", "suffix_tokens", self.suffix_tokens)
         _check_number("infill.json", "chars_per_token", self.chars_per_token)
+        _check_count("infill.json", "candidates", self.candidates)
 
 
 _COUNTS = (

@@ -94,6 +94,7 @@ class InProcessEngine:
             dtype=str(weight.dtype).removeprefix("torch."),
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
+            candidates=self._prompts.candidates,
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:

@@ -120,7 +120,8 @@ class EngineInfo:
     """What is known of a loaded engine.
 
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
-    its token budget at the end far from the hole.
+    its token budget at the end far from the hole. `candidates` is how many canvases to draw at once where
+    nobody asks for a number.
     """
 
     model: str
@@ -129,6 +130,7 @@ class EngineInfo:
     dtype: str
     prefix_chars: int
     suffix_chars: int
+    candidates: int = 1
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
-from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
+from engine.request import Canvas, DenoiseRequest, Engine, EngineInfo, Step, Stop
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
@@ -53,10 +53,11 @@ def fill(
     hole = choose_hole(document, request.offset, request.end)
     info = engine.info()
     context = build_context(document, hole, info)
-    ask = _ask(request, hole, context, _ms_since(began))
+    ask = _ask(request, hole, context, info, _ms_since(began))
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
-    outcome = _first_kept(denoised, judge, cancelled)
+    parses = partial(_parses, document=document, hole=hole, typed=context.prompt.typed)
+    outcome = _first_kept(denoised, judge, parses, cancelled)
     return _answer(outcome, hole, ask, info.model, _ms_since(began))
 
 
@@ -81,12 +82,14 @@ class _Outcome:
     steps: int = 0
 
 
-def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
+def _ask(
+    request: FillRequest, hole: Hole, context: Context, info: EngineInfo, spent_ms: float
+) -> DenoiseRequest:
     deadline = None if request.deadline_ms is None else max(0.0, request.deadline_ms - spent_ms)
     return DenoiseRequest(
         prompt=context.prompt,
         canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
-        candidates=request.candidates,
+        candidates=request.candidates or info.candidates,
         seed=request.seed,
         max_steps=request.max_steps,
         deadline_ms=deadline,
@@ -116,20 +119,37 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
 
 
 def _first_kept(
-    denoised: Step | Verdict, judge: Callable[[Canvas], Kept | Verdict], cancelled: threading.Event
+    denoised: Step | Verdict,
+    judge: Callable[[Canvas], Kept | Verdict],
+    parses: Callable[[Kept], bool],
+    cancelled: threading.Event,
 ) -> _Outcome:
-    """The best candidate that survives; if none does, the best and what is against it."""
+    """The best candidate that survives, one with which the text parses before any other.
+
+    If none survives, the best and what is against it.
+    """
     if isinstance(denoised, Verdict):
         return _Outcome(result=denoised)
+    kept: list[_Outcome] = []
     rejected: list[_Outcome] = []
     for canvas in denoised.canvases:
         outcome = _Outcome(result=judge(canvas), canvas=canvas, steps=denoised.number)
         if cancelled.is_set():  # in a text that is hard to parse, each takes its time
             return _Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)
-        if isinstance(outcome.result, Kept):
+        if not isinstance(outcome.result, Kept):
+            rejected.append(outcome)
+        # Where there is nothing to choose among, whether it parses changes nothing.
+        elif len(denoised.canvases) == 1 or parses(outcome.result):
             return outcome
-        rejected.append(outcome)
-    return rejected[0]
+        else:
+            kept.append(outcome)
+    return (kept or rejected)[0]
+
+
+def _parses(result: Kept, document: Document, hole: Hole, typed: str) -> bool:
+    """Whether the text parses without an error once the hole is filled; False where nobody can tell."""
+    tree = document.filled(hole.start - len(typed), hole.end, result.text).tree
+    return tree is not None and not tree.root_node.has_error
 
 
 def _judge(canvas: Canvas, document: Document, hole: Hole, context: Context, least: float) -> Kept | Verdict:

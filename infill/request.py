@@ -26,7 +26,7 @@ class FillRequest:
     end: int | None = None
     path: str = ""
     canvas_tokens: int | None = None
-    candidates: int = 1
+    candidates: int | None = None
     seed: int = 0
     max_steps: int | None = None
     deadline_ms: float | None = None

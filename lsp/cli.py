@@ -119,7 +119,12 @@ def _add_fill(commands: Subparsers) -> None:
     parser.add_argument(
         "--steps", type=_whole_number(1), metavar="N", dest="max_steps", help="at most N steps"
     )
-    parser.add_argument("--candidates", type=_whole_number(1), default=1, metavar="N", help="choose among N")
+    parser.add_argument(
+        "--candidates",
+        type=_whole_number(1),
+        metavar="N",
+        help="choose among N; by default as many as suit the model",
+    )
     parser.add_argument(
         "--min-confidence",
         type=_fraction,

@@ -22,7 +22,7 @@ from engine.weights import save_model
 
 DEFAULT_SAMPLER = SamplerConfig(
     max_denoising_steps=12,
-    entropy_bound=0.3,
+    entropy_bound=0.5,
     t_min=0.1,
     t_max=0.6,
     stability_threshold=1,
@@ -42,7 +42,9 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
     if (folder / "generation_config.json").exists():
         sampler = read_sampler_config(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = PromptConfig(prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=2.6)
+    prompts = PromptConfig(
+        prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=2.6, candidates=4
+    )
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)
     if tokenizer is not None:

@@ -99,7 +99,7 @@ def evaluate_holes(
     )
 
 
-def fill_hole(engine: Engine, hole: Hole, seed: int, candidates: int = 1) -> Fill:
+def fill_hole(engine: Engine, hole: Hole, seed: int, candidates: int | None = None) -> Fill:
     """Fill one hole as a user would get it; of the answer, nothing is in the request."""
     request = FillRequest(
         text=hole.before + hole.after,

@@ -49,7 +49,7 @@ class FillOptions:
     language: str | None = None
     model: str | None = None
     canvas_tokens: int | None = None
-    candidates: int = 1
+    candidates: int | None = None
     seed: int = 0
     min_confidence: float = 0.0
     max_steps: int | None = None

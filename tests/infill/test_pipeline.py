@@ -100,6 +100,13 @@ def test_the_first_candidate_that_survives() -> None:
     assert added(request, fill_text(engine, request)) == "2"
 
 
+def test_a_candidate_that_parses_goes_before_one_that_does_not() -> None:
+    request = request_for("x = █\n", candidates=3)
+    assert added(request, fill_text(ScriptedEngine(["2 3 4", "= 5", "6"]), request)) == "6"
+    # With nothing better, the first that survives is shown all the same.
+    assert added(request, fill_text(ScriptedEngine(["2 3 4", "= 5", "7 8"]), request)) == "2 3 4"
+
+
 def test_the_best_candidates_reason_if_none_survives() -> None:
     answer = fill_text(ScriptedEngine(["f(", "", "  "]), request_for("x = █\n", candidates=3))
     assert isinstance(answer, Rejected)
