@@ -17,11 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.inprocess import load_engine
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from engine.inprocess import load_engine
 from infill.pipeline import Progress
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.commands.fill import FillOptions, fill_in_thread, frame_of, prepare
