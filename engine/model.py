@@ -95,8 +95,8 @@ class RMSNorm(nn.Module):
         return y.to(x.dtype)
 
 
-class GatedMLP(nn.Module):
-    """down(gelu_tanh(gate(x)) * up(x))."""
+class _Gated(nn.Module):
+    """The three projections of a gated MLP, and what they compute."""
 
     def __init__(self, hidden: int, intermediate: int) -> None:
         super().__init__()
@@ -104,25 +104,30 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(hidden, intermediate, bias=False)
         self.down_proj = nn.Linear(intermediate, hidden, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def gated(self, x: Tensor) -> Tensor:
+        """down(gelu_tanh(gate(x)) * up(x))."""
         out: Tensor = self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
         return out
 
 
-class SelfConditioning(nn.Module):
+class GatedMLP(_Gated):
+    """A layer's dense MLP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gated(x)
+
+
+class SelfConditioning(_Gated):
     """Mixes the previous step's soft embeddings into the canvas's embeddings."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+        super().__init__(config.hidden_size, config.intermediate_size)
         self.pre_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, scale=False)
-        mlp = GatedMLP(config.hidden_size, config.intermediate_size)
-        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
 
     def forward(self, embeds: Tensor, soft: Tensor | None) -> Tensor:
         if soft is not None:  # zeros in give zeros out: the MLP has no biases
-            n = self.pre_norm(soft)
-            embeds = embeds + self.down_proj(F.gelu(self.gate_proj(n), approximate="tanh") * self.up_proj(n))
+            embeds = embeds + self.gated(self.pre_norm(soft))
         out: Tensor = self.post_norm(embeds)
         return out
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from engine.errors import EngineError
 from engine.request import DenoiseRequest, EngineInfo, Step, Stop
 from tests.fakes.engine import ScriptedEngine
-from tests.lsp.session import connect
+from tests.lsp.session import Session, connect
 
 
 def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
@@ -227,7 +228,9 @@ async def test_a_storm_of_cancelled_requests_leaves_one_answer_each() -> None:
     assert len(engine.requests) <= len(engine.stops) + 1
 
 
-async def test_automatic_requests_do_not_wait_for_the_model_and_invoked_ones_do() -> None:
+@asynccontextmanager
+async def while_loading() -> AsyncIterator[tuple[Session, threading.Event, ScriptedEngine]]:
+    """A session with `x = ` open whose model loads until the gate is set."""
     gate = threading.Event()
     engine = ScriptedEngine(["1"])
 
@@ -239,6 +242,11 @@ async def test_automatic_requests_do_not_wait_for_the_model_and_invoked_ones_do(
         await session.request("initialize", {"processId": None, "capabilities": {}})
         session.notify("initialized", {})
         session.open("x = \n")
+        yield session, gate, engine
+
+
+async def test_automatic_requests_do_not_wait_for_the_model_and_invoked_ones_do() -> None:
+    async with while_loading() as (session, gate, _):
         invoked = session.ask_inline(0, 4, trigger=1)
         assert await session.inline(0, 4, trigger=2) == []
         assert "the model is loading" in session.log[-1]
@@ -247,17 +255,7 @@ async def test_automatic_requests_do_not_wait_for_the_model_and_invoked_ones_do(
 
 
 async def test_a_text_that_changed_while_the_model_was_loading_is_not_denoised() -> None:
-    gate = threading.Event()
-    engine = ScriptedEngine(["1"])
-
-    def load(model: str | None, on_progress: object) -> ScriptedEngine:
-        assert gate.wait(5)
-        return engine
-
-    async with connect(load, initialize=False) as session:
-        await session.request("initialize", {"processId": None, "capabilities": {}})
-        session.notify("initialized", {})
-        session.open("x = \n")
+    async with while_loading() as (session, gate, engine):
         invoked = session.ask_inline(0, 4, trigger=1)
         session.change(2, {"text": "y = \n"})
         assert await session.inline(0, 4) == []  # so the change has arrived
