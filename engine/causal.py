@@ -15,12 +15,19 @@ from engine.model import DiffusionGemma
 from engine.special import Special
 
 
-@torch.inference_mode()
 def score(model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[float]:
     """Mean log-probability per token of each middle after the prefix in `cache`, in nats, one forward.
 
     Each middle counts with the end-of-middle token behind it. The cache is only read.
     """
+    return [sum(row) / len(row) for row in token_scores(model, cache, middles)]
+
+
+@torch.inference_mode()
+def token_scores(
+    model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, Special.EOM] for middle in middles]
     longest = max(len(row) for row in rows)
@@ -29,7 +36,7 @@ def score(model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[
     states = model.encode(ids, positions, after_cache(cache, last, longest))
     log_p = model.logits(states[:, :-1]).log_softmax(-1)
     chosen = log_p.gather(-1, ids[:, 1:, None])[..., 0]
-    return [float(chosen[index, : len(row) - 1].mean()) for index, row in enumerate(rows)]
+    return [chosen[index, : len(row) - 1].tolist() for index, row in enumerate(rows)]
 
 
 @torch.inference_mode()

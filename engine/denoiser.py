@@ -48,7 +48,8 @@ class Draft:
 class Plan:
     """What to denoise: `batch` canvases of `length` tokens, from `seed`.
 
-    `pins` (length,) or (batch, length) holds token ids, `sampler.FREE` where the model chooses.
+    `pins` (length,) or (batch, length) holds token ids, `sampler.FREE` where the model chooses; `start`
+    (batch, length) likewise the tokens the canvas begins with where it does not begin as noise.
     `constrain` is applied to the logits of every step. `deadline_ms` counts from `started`, a
     `time.perf_counter()` value.
     """
@@ -58,6 +59,7 @@ class Plan:
     seed: int = 0
     max_steps: int | None = None
     pins: Tensor | None = None
+    start: Tensor | None = None
     constrain: Constrain | None = None
     deadline_ms: float | None = None
     started: float | None = None
@@ -139,7 +141,8 @@ class _State:
     def start(cls, plan: Plan, vocab: int, generator: torch.Generator) -> _State:
         """Noise with the pins in it."""
         shape = (plan.batch, plan.length)
-        canvas = sampler.pin_tokens(sampler.random_canvas(shape, vocab, generator), plan.pins)
+        canvas = sampler.pin_tokens(sampler.random_canvas(shape, vocab, generator), plan.start)
+        canvas = sampler.pin_tokens(canvas, plan.pins)
         return cls(
             canvas=canvas,
             argmax=canvas,

@@ -6,22 +6,42 @@ they share the prefix cache. Importing this module does not import torch; loadin
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.request import Canvas, CanvasToken, DenoiseRequest, EngineInfo, Step
+from engine.request import (
+    CANVAS_LENGTHS,
+    Canvas,
+    CanvasToken,
+    DenoiseRequest,
+    EngineInfo,
+    Prompt,
+    Reading,
+    ReadRequest,
+    Scored,
+    ScoreRequest,
+    Step,
+    TokenScore,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.config import PromptConfig, SamplerConfig
-    from engine.denoiser import Draft
+    from engine.denoiser import Draft, Plan
     from engine.model import DiffusionGemma
     from engine.tokenizer import Tokenizer
 
+
+Spans = tuple[tuple[tuple[int, int], ...], ...]
+"""For each candidate, the canvas positions of its segments."""
+
+LONGEST_READ = CANVAS_LENGTHS[-1] - 2
+"""Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
 
 _LOOK_S = 0.05
 """How long a request waits for another before it looks again whether it is still wanted."""
@@ -99,41 +119,127 @@ class InProcessEngine:
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """Denoise one hole, a step at a time; see `engine.request.Engine.denoise`."""
+        from engine.denoiser import denoise
+
+        started = time.perf_counter()
+        with self._prefix(request.prompt, cancelled) as ready:
+            if not ready:
+                return
+            plan, spans = self._plan(request, started)
+            for draft in denoise(self._network, self._cache, self._sampler, plan, cancelled):
+                yield self._step(draft, spans)
+
+    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
+        """The causal direction's log-probabilities; see `engine.request.Engine.score`."""
+        from engine.causal import token_scores
+
+        middles = [self._tokenizer.encode(request.prompt.typed + middle) for middle in request.middles]
+        with self._prefix(request.prompt, cancelled) as ready:
+            if not ready or not middles:
+                return ()
+            rows = token_scores(self._network, self._cache, middles)
+        return tuple(
+            Scored(
+                tokens=tuple(
+                    TokenScore(text=text, log_probability=value)
+                    for text, value in zip(self._tokenizer.texts(ids), row, strict=False)
+                ),
+                end=row[-1],
+            )
+            for ids, row in zip(middles, rows, strict=True)
+        )
+
+    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+        """What the denoiser makes of a text; see `engine.request.Engine.read`."""
+        from engine.reading import read
+
+        ids = self._tokenizer.encode(request.text)
+        out: list[Reading] = []
+        start, prompt = 0, request.prompt
+        for first in range(0, len(ids), LONGEST_READ):
+            part = ids[first : first + LONGEST_READ]
+            with self._prefix(prompt, cancelled) as ready:
+                if not ready:
+                    return ()
+                own, others, found = read(
+                    self._network, self._cache, part, views=request.views, seed=request.seed
+                )
+            texts = self._tokenizer.texts([*part])
+            for text, p, other, q in zip(texts, own, others, found, strict=True):
+                out.append(
+                    Reading(
+                        start=start,
+                        text=text,
+                        probability=p,
+                        other=self._tokenizer.decode([other]),
+                        other_probability=q,
+                    )
+                )
+                start += len(text)
+            prompt = replace(prompt, prefix=prompt.prefix + "".join(texts))
+        return tuple(out)
+
+    @contextlib.contextmanager
+    def _prefix(self, prompt: Prompt, cancelled: threading.Event) -> Iterator[bool]:
+        """Has the cache to itself, with `prompt` in it; False where nobody waits any more."""
         import torch
 
         from engine.cache import encode_prefix
-        from engine.denoiser import Plan, denoise
         from engine.prompts import lay_out
-        from engine.typed import Typed
 
-        started = time.perf_counter()
         while not self._lock.acquire(timeout=_LOOK_S):
             if cancelled.is_set():
+                yield False
                 return
         try:
-            tokens = lay_out(request.prompt, self._tokenizer, self._prompts)
+            tokens = lay_out(prompt, self._tokenizer, self._prompts)
             with torch.inference_mode():
                 encode_prefix(self._network, self._cache, tokens, cancelled)
-            if cancelled.is_set():
-                return
-            typed = request.prompt.typed
-            plan = Plan(
-                length=request.canvas_tokens,
-                batch=request.candidates,
-                seed=request.seed,
-                max_steps=request.max_steps,
-                constrain=Typed(typed, self._tokenizer) if typed else None,
-                deadline_ms=request.deadline_ms,
-                started=started,
-            )
-            for draft in denoise(self._network, self._cache, self._sampler, plan, cancelled):
-                yield self._step(draft)
+            yield not cancelled.is_set()
         finally:
             self._lock.release()
 
-    def _step(self, draft: Draft) -> Step:
+    def _plan(self, request: DenoiseRequest, started: float) -> tuple[Plan, Spans]:
+        """What to denoise, and where each candidate's segments lie."""
+        import torch
+
+        from engine.denoiser import Plan
+        from engine.layout import arrange
+        from engine.typed import Typed
+
+        typed = request.prompt.typed
+        plan = Plan(
+            length=request.canvas_tokens,
+            batch=request.candidates,
+            seed=request.seed,
+            max_steps=request.max_steps,
+            constrain=Typed(typed, self._tokenizer) if typed else None,
+            deadline_ms=request.deadline_ms,
+            started=started,
+        )
+        if not request.layouts:
+            return plan, ()
+        generator = torch.Generator(device=self._cache.device).manual_seed(request.seed)
+        arranged = arrange(request.layouts, request.canvas_tokens, self._tokenizer, generator)
+        plan = replace(
+            plan,
+            batch=len(request.layouts),
+            pins=arranged.pins,
+            start=arranged.start,
+            constrain=arranged.constrain,
+        )
+        return plan, arranged.spans
+
+    def _step(self, draft: Draft, spans: Spans) -> Step:
         rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
         canvases = [self._canvas(*row) for row in rows]
+        if spans:
+            canvases = [
+                replace(canvas, segments=self._segments(ids, of), candidate=index)
+                for index, (canvas, ids, of) in enumerate(
+                    zip(canvases, draft.tokens.tolist(), spans, strict=True)
+                )
+            ]
         if draft.stop is not None and len(canvases) > 1:
             canvases = self._ranked(canvases, draft.tokens.tolist())
         return Step(
@@ -151,6 +257,10 @@ class InProcessEngine:
         scores = score(self._network, self._cache, middles)
         scored = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
         return sorted(scored, key=lambda canvas: canvas.score, reverse=True)
+
+    def _segments(self, ids: list[int], spans: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
+        end = self._end(ids)
+        return tuple(self._tokenizer.decode(ids[a : min(b, end)]) for a, b in spans)
 
     def _end(self, ids: list[int]) -> int:
         """Any special token ends the middle: the end marker, and the padding behind it."""

@@ -19,16 +19,59 @@ CANVAS_LENGTHS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Snippet:
+    """Code from elsewhere that helps to fill the hole; `path` is relative, with forward slashes."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prompt:
     """The hole's surroundings.
 
     `typed` are the characters of the word or the punctuation at the cursor that the user has already
-    typed: they are not part of `prefix`, and every canvas begins with them (token healing).
+    typed: they are not part of `prefix`, and every canvas begins with them (token healing). `snippets`
+    come most useful first; a model that was not trained on any is not shown them (see
+    `EngineInfo.snippet_chars`).
     """
 
     prefix: str
     suffix: str = ""
     typed: str = ""
+    snippets: tuple[Snippet, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of a canvas: `text` that is pinned, or `free_tokens` positions for the model to fill.
+
+    A free stretch begins as noise, or as `text` where it has some (cut or padded with noise to
+    `free_tokens`), of which each token is replaced by noise with probability `noise`.
+
+    Raises:
+        InvalidRequest: a pinned stretch without text, or a number out of its range.
+    """
+
+    text: str = ""
+    free_tokens: int = 0
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.free_tokens < 0 or not (self.free_tokens or self.text):
+            raise InvalidRequest("a segment is either pinned text or a positive number of free tokens")
+        if not 0 <= self.noise <= 1:  # NaN is refused too
+            raise InvalidRequest(f"noise of {self.noise}; it lies between 0 and 1")
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the text stays as it is."""
+        return self.free_tokens == 0
+
+
+Layout = tuple[Segment, ...]
+"""What one canvas is made of, in order. Where the last segment is pinned the canvas ends with it; where it
+is free, the model says where within it the canvas ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +79,13 @@ class DenoiseRequest:
     """One hole to denoise.
 
     `seed` makes a result repeatable. `deadline_ms` counts from the call; when it passes, the best
-    canvas so far is the answer. `max_steps` lowers the model's own number of steps.
+    canvas so far is the answer. `max_steps` lowers the model's own number of steps. With `layouts` there is
+    one candidate for each of them and `candidates` does not count; a layout that does not fit the canvas
+    is refused.
 
     Raises:
-        InvalidRequest: a length that is not in `CANVAS_LENGTHS`, or a number below its minimum.
+        InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum, or layouts
+            where something was typed.
     """
 
     prompt: Prompt
@@ -48,8 +94,11 @@ class DenoiseRequest:
     seed: int = 0
     max_steps: int | None = None
     deadline_ms: float | None = None
+    layouts: tuple[Layout, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.layouts and self.prompt.typed:
+            raise InvalidRequest("what was typed is pinned by the layouts themselves")
         if self.canvas_tokens not in CANVAS_LENGTHS:
             raise InvalidRequest(f"canvas of {self.canvas_tokens} tokens; choose one of {CANVAS_LENGTHS}")
         if self.candidates < 1:
@@ -88,13 +137,16 @@ class Canvas:
     split between byte-level tokens. `ended` tells whether an end-of-middle token was seen: without it
     the middle was cut off by the canvas. `score` ranks candidates: the mean log-probability in nats
     of its tokens, the end-of-middle token included. It is the denoiser's own, over what it chose freely;
-    on the last step of several candidates it is the causal direction's.
+    on the last step of several candidates it is the causal direction's. `segments` is the text of each
+    segment of the canvas's layout, empty where there was none; `candidate` is the index of that layout.
     """
 
     text: str
     tokens: tuple[CanvasToken, ...]
     ended: bool
     score: float
+    segments: tuple[str, ...] = ()
+    candidate: int = 0
 
     @property
     def confidence(self) -> float:
@@ -116,12 +168,80 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """How likely the causal direction, reading left to right, finds each of `middles` in the hole."""
+
+    prompt: Prompt
+    middles: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenScore:
+    """One token of a middle and its log-probability in nats given all before it."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One middle's tokens in order; `end` is the log-probability that it ends where it does."""
+
+    tokens: tuple[TokenScore, ...]
+    end: float
+
+    @property
+    def mean(self) -> float:
+        """Nats per token, the end counted as one."""
+        return (sum(t.log_probability for t in self.tokens) + self.end) / (len(self.tokens) + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRequest:
+    """Have the denoiser read `text`, which stands between the prompt's prefix and its suffix.
+
+    With one view the model sees every token as it is and says what it would put there. With more, each of
+    `views` canvases has every `views`-th token replaced by noise, so that each token is judged once
+    without having been seen, by its neighbours on both sides. `seed` makes that noise repeatable.
+
+    Raises:
+        InvalidRequest: less than one view, or a prompt with something typed.
+    """
+
+    prompt: Prompt
+    text: str
+    views: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise InvalidRequest(f"{self.views} views; at least 1 is needed")
+        if self.prompt.typed:
+            raise InvalidRequest("a text that is read has nothing typed before it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the denoiser makes of one token: its own probability, and the likeliest other one's.
+
+    `start` is the token's first code point within the text that was read.
+    """
+
+    start: int
+    text: str
+    probability: float
+    other: str
+    other_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineInfo:
     """What is known of a loaded engine.
 
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
-    its token budget at the end far from the hole. `candidates` is how many canvases to draw at once where
-    nobody asks for a number.
+    its token budget at the end far from the hole. `snippet_chars` is the same for snippets, 0 where the
+    model was not trained on any. `candidates` is how many canvases to draw at once where nobody asks for
+    a number.
     """
 
     model: str
@@ -131,6 +251,7 @@ class EngineInfo:
     prefix_chars: int
     suffix_chars: int
     candidates: int = 1
+    snippet_chars: int = 0
 
 
 class Engine(Protocol):
@@ -145,6 +266,24 @@ class Engine(Protocol):
 
         `cancelled` is checked before every step. At least one step is always yielded unless the
         request is cancelled before the first, in which case nothing is.
+
+        Raises:
+            EngineError: the request cannot be served.
+        """
+        ...
+
+    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
+        """The causal direction's log-probabilities, one entry for each middle; empty if cancelled.
+
+        Raises:
+            EngineError: the request cannot be served.
+        """
+        ...
+
+    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+        """What the denoiser makes of each token of a text, in order; empty if cancelled.
+
+        A text that is longer than the longest canvas is read in several.
 
         Raises:
             EngineError: the request cannot be served.

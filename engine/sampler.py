@@ -55,6 +55,13 @@ def allow_only_ids(logits: Tensor, ids: list[int]) -> Tensor:
     return out
 
 
+def allow_all_but(logits: Tensor, where: Tensor, ids: list[int]) -> Tensor:
+    """`logits` with `ids` turned off at the positions `where`, boolean (batch, canvas)."""
+    off = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    off[ids] = True
+    return torch.where(where.unsqueeze(-1) & off, _OFF, logits)
+
+
 def random_canvas(shape: tuple[int, int], vocab: int, generator: torch.Generator) -> Tensor:
     """Uniform token ids of `shape` (batch, canvas)."""
     return torch.randint(0, vocab, shape, generator=generator, device=generator.device)

@@ -1,8 +1,9 @@
 """Trains the embedded model: `python -m engine.training.train --shards .data/shards --run .runs/trunk`.
 
-The learning rate is constant, so that a run can stop and resume for ever; a short second run with
-`--from` and `--decay` cools a copy down to zero, and that one is exported and shipped. Everything needed
-to go on is in the run's `state.pt`, written whole or not at all. Progress goes to `log.jsonl`.
+The learning rate is constant, so that a run can stop and resume for ever; a second run with `--from` and
+`--decay` cools a copy down to zero, and that one is exported and shipped. A run with `--from` and `--peak`
+warms a copy up again, cooled down or not, so that nothing a cool-down taught is thrown away. Everything
+needed to go on is in the run's `state.pt`, written whole or not at all. Progress goes to `log.jsonl`.
 """
 
 from __future__ import annotations
@@ -102,6 +103,9 @@ def main() -> int:
     )
     parser.add_argument("--from", type=Path, dest="source", help="start from a copy of this run's state")
     parser.add_argument("--decay", type=int, metavar="BATCHES", help="cool down to zero over so many batches")
+    parser.add_argument(
+        "--peak", type=float, help="warm up again, to this share of the recipe's learning rates"
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop and save after so long")
     parser.add_argument("--size", choices=SIZES, default=Recipe.size)
     parser.add_argument("--rows", type=int, default=Recipe.rows, help="sequences in a batch")
@@ -117,8 +121,10 @@ def main() -> int:
         trainer.load(args.run)
     elif args.source is not None:
         trainer.load(args.source)
+        if args.peak is not None:
+            trainer.state.warm_up_again(args.peak)
         if args.decay:
-            trainer.state.decay_from, trainer.state.decay_batches = trainer.state.batch, args.decay
+            trainer.state.cool_down(args.decay)
     if trainer.state.recipe != recipe and not args.source:
         print(f"going on with the run's own recipe: {trainer.state.recipe}", flush=True)
     run(trainer, train, held_out, args.run, minutes=args.minutes)

@@ -24,20 +24,35 @@ from engine.training.recipe import SIZES, Recipe, initialise, model_config
 
 @dataclass(kw_only=True)
 class State:
-    """A run between two batches; `decay_from` and `decay_batches` describe its cool-down, if it has one."""
+    """A run between two batches.
+
+    `warm_from` is the batch its warm-up began at and `peak` the share of the recipe's learning rates it
+    warms up to; `decay_from` and `decay_batches` describe its cool-down, if it has one.
+    """
 
     recipe: Recipe
     batch: int = 0
     seconds: float = 0.0
+    warm_from: int = 0
+    peak: float = 1.0
     decay_from: int | None = None
     decay_batches: int = 0
 
     def lr_scale(self) -> float:
         """The learning rates' common factor for the coming batch."""
-        warm = min(1.0, (self.batch + 1) / self.recipe.warmup)
+        warm = self.peak * min(1.0, (self.batch - self.warm_from + 1) / self.recipe.warmup)
         if self.decay_from is None:
             return warm
         return warm * max(0.0, 1 - (self.batch - self.decay_from) / self.decay_batches)
+
+    def cool_down(self, batches: int) -> None:
+        """Let the learning rates fall to zero over the coming `batches`."""
+        self.decay_from, self.decay_batches = self.batch, batches
+
+    def warm_up_again(self, peak: float) -> None:
+        """Go on after a cool-down, or at another learning rate: up to `peak`, then constant."""
+        self.warm_from, self.peak = self.batch, peak
+        self.decay_from, self.decay_batches = None, 0
 
     def finished(self) -> bool:
         """Whether the cool-down has reached zero; a run without one never ends by itself."""

@@ -18,7 +18,16 @@ from urllib.parse import unquote, urlsplit
 from lsprotocol import types
 
 from engine.errors import EngineError
-from engine.request import DenoiseRequest, Engine, EngineInfo, Step
+from engine.request import (
+    DenoiseRequest,
+    Engine,
+    EngineInfo,
+    Reading,
+    ReadRequest,
+    Scored,
+    ScoreRequest,
+    Step,
+)
 from infill.document import Document
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
@@ -202,6 +211,12 @@ class _Watched:
             self._work.steps = step.number
             logger.debug("step %d after %.0f ms, %s", step.number, step.elapsed_ms, step.stop or "goes on")
             yield step
+
+    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
+        return self._engine.score(request, cancelled)
+
+    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+        return self._engine.read(request, cancelled)
 
 
 def _name(uri: str) -> str:

@@ -16,7 +16,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.errors import ModelNotFound
-from engine.request import DenoiseRequest, Engine, EngineInfo, Step
+from engine.request import (
+    DenoiseRequest,
+    Engine,
+    EngineInfo,
+    Reading,
+    ReadRequest,
+    Scored,
+    ScoreRequest,
+    Step,
+)
 from lsp import server as lsp_server
 from lsp.server import InfillServer, ServerOptions, serve_stdio, serve_tcp
 from tests.fakes.engine import ScriptedEngine
@@ -37,6 +46,14 @@ class WaitingEngine:
         """Answer, or wait to be cancelled."""
         engine = self.waiting if "WAIT" in request.prompt.prefix else self.answering
         return engine.denoise(request, cancelled)
+
+    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
+        """The answering engine's scores."""
+        return self.answering.score(request, cancelled)
+
+    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+        """The answering engine's readings."""
+        return self.answering.read(request, cancelled)
 
 
 ENGINE = WaitingEngine()

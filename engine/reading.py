@@ -1,0 +1,44 @@
+"""Reading with the denoiser: how likely it finds each token of a text that is already there.
+
+Speaks token ids and probabilities; knows nothing of text or of what is done about a doubtful token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from engine.cache import PrefixCache, over_cache
+from engine.model import DiffusionGemma
+from engine.special import Special
+
+
+@torch.inference_mode()
+def read(
+    model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[int], *, views: int, seed: int
+) -> tuple[list[float], list[int], list[float]]:
+    """One denoising pass over `tokens`, which continue the prefix in `cache`; the cache is only read.
+
+    Returns, for each token, its own probability at temperature 1, the likeliest other token and that
+    one's probability. With one view the canvas is the text as it is. With more, every `views`-th token of
+    each of as many canvases is replaced by a random one, and judged in that canvas alone.
+    """
+    device = cache.device
+    clean = torch.tensor([*tokens, Special.EOM.value], device=device)
+    canvas = clean.expand(views, -1).clone()
+    if views > 1:
+        generator = torch.Generator(device=device).manual_seed(seed)
+        noise = torch.randint(0, model.config.vocab_size, canvas.shape, generator=generator, device=device)
+        columns = torch.arange(len(clean), device=device)
+        hidden = columns % views == torch.arange(views, device=device)[:, None]
+        hidden[:, -1] = False  # the end is not in question
+        canvas = torch.where(hidden, noise, canvas)
+    positions = torch.arange(len(cache), len(cache) + len(clean), device=device)[None]
+    logits = model.logits(model.denoise(canvas, positions, over_cache(cache), None))
+    judge = torch.arange(len(tokens), device=device)
+    probabilities = logits[judge % views, judge].softmax(-1)
+    own = probabilities.gather(-1, clean[:-1, None])[:, 0]
+    others = probabilities.scatter(-1, clean[:-1, None], 0.0)
+    likeliest = others.max(-1)
+    return own.tolist(), likeliest.indices.tolist(), likeliest.values.tolist()

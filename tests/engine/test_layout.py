@@ -1,0 +1,118 @@
+"""Pinned segments, warm starts and reading, through the engine in this process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from engine.errors import InvalidRequest
+from engine.inprocess import InProcessEngine, load_engine
+from engine.request import DenoiseRequest, Prompt, ReadRequest, ScoreRequest, Segment, Step
+
+PROMPT = Prompt(prefix="def add(a, b):\n    ", suffix="\n\nprint(add(1, 2))\n")
+
+
+@pytest.fixture(scope="module")
+def engine() -> InProcessEngine:
+    return load_engine(None)
+
+
+def last(engine: InProcessEngine, request: DenoiseRequest) -> Step:
+    *_, step = engine.denoise(request, threading.Event())
+    return step
+
+
+def test_pinned_text_stays_and_free_segments_hold_text(engine: InProcessEngine) -> None:
+    layout = (
+        Segment(text="total = a "),
+        Segment(free_tokens=2),
+        Segment(text="\n    return total"),
+    )
+    canvas = last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=(layout,))).canvases[0]
+    assert canvas.segments[0] == "total = a "
+    assert canvas.segments[2] == "\n    return total"
+    assert canvas.segments[1]
+    assert canvas.text == "".join(canvas.segments)
+    assert canvas.ended
+
+
+def test_each_layout_is_one_candidate(engine: InProcessEngine) -> None:
+    layouts = tuple(
+        (Segment(text="return "), Segment(free_tokens=n), Segment(text="  # sum")) for n in (1, 3)
+    )
+    step = last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=layouts))
+    assert sorted(canvas.candidate for canvas in step.canvases) == [0, 1]
+    for canvas in step.canvases:
+        assert canvas.text.startswith("return ")
+        assert canvas.text.endswith("  # sum")
+
+
+def test_a_warm_start_without_noise_is_what_the_first_step_sees(engine: InProcessEngine) -> None:
+    text = "return a + b"
+    kept = DenoiseRequest(
+        prompt=PROMPT,
+        canvas_tokens=32,
+        max_steps=1,
+        layouts=((Segment(text=text, free_tokens=len(engine._tokenizer.encode(text)), noise=0.0),),),
+    )
+    noisy = replace(kept, layouts=((Segment(free_tokens=kept.layouts[0][0].free_tokens),),))
+    assert last(engine, kept).canvases[0].score > last(engine, noisy).canvases[0].score
+
+
+def test_a_layout_longer_than_the_canvas_is_refused(engine: InProcessEngine) -> None:
+    layout = (Segment(text="a + " * 40), Segment(free_tokens=2))
+    with pytest.raises(InvalidRequest, match="does not fit"):
+        last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=(layout,)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Segment(),
+        lambda: Segment(free_tokens=-1),
+        lambda: Segment(free_tokens=1, noise=float("nan")),
+        lambda: ReadRequest(prompt=PROMPT, text="x", views=0),
+        lambda: DenoiseRequest(prompt=replace(PROMPT, typed="re"), layouts=((Segment(text="x"),),)),
+    ],
+)
+def test_bad_requests_say_what_is_wrong(make: object) -> None:
+    with pytest.raises(InvalidRequest):
+        make()  # type: ignore[operator]
+
+
+def test_code_scores_above_nonsense(engine: InProcessEngine) -> None:
+    scored = engine.score(
+        ScoreRequest(prompt=PROMPT, middles=("return a + b", "a return b +")), threading.Event()
+    )
+    assert scored[0].mean > scored[1].mean
+    assert "".join(token.text for token in scored[0].tokens) == "return a + b"
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_every_token_of_a_text_is_read_once(engine: InProcessEngine, views: int) -> None:
+    text = "return a + b" + "\n    x = a + b" * 80  # longer than one canvas
+    readings = engine.read(ReadRequest(prompt=PROMPT, text=text, views=views), threading.Event())
+    assert "".join(reading.text for reading in readings) == text
+    for reading in readings:
+        assert text[reading.start :].startswith(reading.text)
+        assert 0 <= reading.probability <= 1
+        assert reading.other != reading.text
+
+
+def test_a_token_that_is_seen_is_believed_more_than_one_that_is_not(engine: InProcessEngine) -> None:
+    text = "total = a + b\n    return total"
+
+    def mean(views: int) -> float:
+        readings = engine.read(ReadRequest(prompt=PROMPT, text=text, views=views), threading.Event())
+        return sum(reading.probability for reading in readings) / len(readings)
+
+    assert mean(1) > mean(4)
+
+
+def test_nothing_is_scored_or_read_once_cancelled(engine: InProcessEngine) -> None:
+    gone = threading.Event()
+    gone.set()
+    assert engine.score(ScoreRequest(prompt=PROMPT, middles=("x",)), gone) == ()
+    assert engine.read(ReadRequest(prompt=PROMPT, text="x = 1"), gone) == ()
