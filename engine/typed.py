@@ -49,5 +49,8 @@ class Typed:
 
     def _at(self, done: int) -> tuple[list[int], list[int]]:
         if done not in self._choices:
-            self._choices[done] = self._tokenizer.continuing(self._wanted[done:])
+            completing, shorter = self._tokenizer.continuing(self._wanted[done:])
+            # A line ending with less indentation is another line, not a part of this one's.
+            whole = completing and self._wanted[done:].startswith(b"\n")
+            self._choices[done] = (completing, [] if whole else shorter)
         return self._choices[done]

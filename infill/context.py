@@ -23,12 +23,14 @@ _CONTINUATIONS = ("elif ", "else", "except", "finally", "catch", "case ")
 class Context:
     """A hole's surroundings: the prompt, and the code points of the text its two windows lie between.
 
-    The prompt has bare line feeds whatever the text has.
+    The prompt has bare line feeds whatever the text has. `typed_start` is where in the text begins what
+    was typed of the token at the hole.
     """
 
     prompt: Prompt
     start: int
     end: int
+    typed_start: int
 
 
 def build_context(document: Document, hole: Hole, info: EngineInfo) -> Context:
@@ -41,9 +43,9 @@ def build_context(document: Document, hole: Hole, info: EngineInfo) -> Context:
     prompt = Prompt(
         prefix=with_line_feeds(text[start:prefix_end]),
         suffix=with_line_feeds(text[hole.end : end]),
-        typed=typed,
+        typed=with_line_feeds(typed),
     )
-    return Context(prompt=prompt, start=start, end=end)
+    return Context(prompt=prompt, start=start, end=end, typed_start=prefix_end)
 
 
 def prefix_start(document: Document, end: int, budget_chars: int) -> int:

@@ -19,6 +19,7 @@ from infill.lines import line_end, line_start, previous_line
 
 _CHARS_PER_TOKEN = 3  # of source code, on the short side, so that a span's canvas is rather too long
 _LONGEST_WORD = 64  # a longer "word" is data, and typing it again would fill the canvas
+_WIDEST_INDENTATION = 64  # likewise
 _LONGEST_PUNCTUATION = 8  # of a longer run, a ruler say, this much is healed
 _SEARCH_LINES = 40  # how far above the cursor the line that opens its block may be
 _TAIL_CHARS = 1000  # of a line are looked at; a line that is longer is data
@@ -87,12 +88,16 @@ def canvas_tokens(hole: Hole) -> int:
 
 
 def typed_before(text: str, start: int) -> str:
-    """What was typed of the token at `start`: of a word, or else of a run of punctuation, or one space.
+    """What was typed of the token at `start`: a word, a run of punctuation, one space, or an indentation.
 
     The prefix that is left ends at a token boundary, as in training; a canvas must begin with the rest.
     Words and punctuation take one space before them into their token, and a lone space is the beginning
-    of such a token. Indentation is not healed: it is a token of its own, together with its line feed.
+    of such a token. An indentation is one token with the line ending before it, so on a blank line both
+    are taken back: a line ending alone would say that the line begins at the margin.
     """
+    margin = line_start(text, start)
+    if margin > 0 and start - margin <= _WIDEST_INDENTATION and not text[margin:start].strip(" \t"):
+        return text[margin - (2 if text.startswith("\r\n", margin - 2) and margin >= 2 else 1) : start]
     begin = start
     while begin > 0 and in_word(text[begin - 1]):
         begin -= 1

@@ -56,7 +56,7 @@ def fill(
     ask = _ask(request, hole, context, info, _ms_since(began))
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
-    parses = partial(_parses, document=document, hole=hole, typed=context.prompt.typed)
+    parses = partial(_parses, document=document, hole=hole)
     outcome = _first_kept(denoised, judge, parses, cancelled)
     return _answer(outcome, hole, ask, info.model, _ms_since(began))
 
@@ -115,7 +115,7 @@ def _denoise(
 
 def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) -> None:
     if on_step is not None:
-        on_step(Progress(step=step, hole=hole, start=hole.start - len(context.prompt.typed)))
+        on_step(Progress(step=step, hole=hole, start=context.typed_start))
 
 
 def _first_kept(
@@ -146,9 +146,9 @@ def _first_kept(
     return (kept or rejected)[0]
 
 
-def _parses(result: Kept, document: Document, hole: Hole, typed: str) -> bool:
+def _parses(result: Kept, document: Document, hole: Hole) -> bool:
     """Whether the text parses without an error once the hole is filled; False where nobody can tell."""
-    tree = document.filled(hole.start - len(typed), hole.end, result.text).tree
+    tree = document.filled(result.start, hole.end, result.text).tree
     return tree is not None and not tree.root_node.has_error
 
 
@@ -167,7 +167,7 @@ def _answer(
     if isinstance(result, Kept) and canvas is not None:
         return Suggestion(
             text=result.text,
-            start=hole.start - len(ask.prompt.typed),
+            start=result.start,
             end=hole.end,
             confidence=_confidence(canvas, result),
             steps=outcome.steps,

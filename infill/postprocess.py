@@ -42,12 +42,14 @@ _LINES_ABOVE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The text for the hole, of which the first `typed` characters were typed before it.
+    """The text that goes from the code point `start`, at or before the hole's, to the hole's end.
 
-    `chars` is how many of the canvas's characters it is; where the indentation was changed, about as many.
+    `typed` is how many characters of the canvas were typed before the hole, and `chars` how many of them
+    it is in all; where the indentation was changed, about as many.
     """
 
     text: str
+    start: int
     typed: int
     chars: int
 
@@ -80,8 +82,12 @@ def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context
     if verdict is not None:
         return verdict
     newline = newline_of(document.text, hole.start)
-    shown = typed + text.replace("\n", newline)
-    return Kept(text=shown, typed=len(typed), chars=len(typed) + len(text))
+    shown = text.replace("\n", newline)
+    if typed.startswith("\n"):  # an indentation, and the line above is none of an editor's concern
+        return Kept(text=shown, start=hole.start, typed=len(typed), chars=len(typed) + len(text))
+    return Kept(
+        text=typed + shown, start=context.typed_start, typed=len(typed), chars=len(typed) + len(text)
+    )
 
 
 def _indented(text: str, document: Document, hole: Hole) -> str:

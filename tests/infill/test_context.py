@@ -36,7 +36,9 @@ def context_at(marked: str, language: str = "python") -> tuple[str, str, str]:
     [
         ("█", "", "", ""),
         ("x = fo█o + 1\n", "x =", " fo", "o + 1\n"),
-        ("def f():\n    █\n", "def f():\n    ", "", "\n"),
+        ("def f():\n    █\n", "def f():", "\n    ", "\n"),
+        ("def f():\r\n█\r\n", "def f():", "\n", "\n"),
+        ("    █\n", "    ", "", "\n"),
         ("a = 1\r\nb = █2█\r\nc\r\n", "a = 1\nb =", " ", "\nc\n"),
         ("x = '😀█'", "x =", " '😀", "'"),
         ("a = 1\r\rb = █\rc\r", "a = 1\n\nb =", " ", "\nc\n"),

@@ -88,6 +88,21 @@ def test_an_unsure_suggestion_is_turned_down() -> None:
     assert isinstance(ask(0.123), Suggestion)
 
 
+@pytest.mark.parametrize(
+    ("marked", "middle", "shown"),
+    [
+        ("def f():\n    █\n", "\n    return 1", "return 1"),
+        ("def f():\n█\n", "\n    return 1", "    return 1"),
+        ("def f():\r\n█\r\n", "\n    return 1\n    # so", "    return 1\r\n    # so"),
+    ],
+)
+def test_an_indentation_taken_back_is_not_in_what_is_shown(marked: str, middle: str, shown: str) -> None:
+    request = request_for(marked)
+    answer = fill_text(ScriptedEngine([middle]), request)
+    assert isinstance(answer, Suggestion)
+    assert (answer.text, answer.start, answer.end) == (shown, request.offset, request.offset)
+
+
 @pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
 def test_least_confidence_out_of_range(least: float) -> None:
     with pytest.raises(InvalidRequest, match="between 0 and 1"):
