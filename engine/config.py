@@ -100,7 +100,10 @@ class SamplerConfig:
 class PromptConfig:
     """How a prompt is laid out in tokens, and how many tokens of each side the model was made for.
 
-    `candidates` is how many canvases are denoised at once, for the causal direction to choose among.
+    `candidates` is how many canvases are denoised at once, for the causal direction to choose among, and
+    `verified_candidates` how many middles it writes at once. `verified_tokens` is the longest canvas that
+    is written left to right, with drafts verified, where nobody asks for a decoding; longer ones are
+    denoised.
     """
 
     format: str = "suffix-prefix"
@@ -108,6 +111,8 @@ class PromptConfig:
     suffix_tokens: int = 256
     chars_per_token: float = 3.0
     candidates: int = 1
+    verified_candidates: int = 1
+    verified_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.format != "suffix-prefix":
@@ -116,6 +121,8 @@ class PromptConfig:
         _check_count("infill.json", "suffix_tokens", self.suffix_tokens)
         _check_number("infill.json", "chars_per_token", self.chars_per_token)
         _check_count("infill.json", "candidates", self.candidates)
+        _check_count("infill.json", "verified_candidates", self.verified_candidates)
+        _check_count("infill.json", "verified_tokens", self.verified_tokens, minimum=0)
 
 
 _COUNTS = (

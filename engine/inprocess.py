@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from engine.request import (
     CANVAS_LENGTHS,
     Canvas,
     CanvasToken,
+    Decoding,
     DenoiseRequest,
     EngineInfo,
     Prompt,
@@ -122,12 +123,48 @@ class InProcessEngine:
         from engine.denoiser import denoise
 
         started = time.perf_counter()
+        decoding = self._decoding(request)
         with self._prefix(request.prompt, cancelled) as ready:
             if not ready:
+                return
+            if decoding is not Decoding.DENOISE:
+                yield from self._write(request, decoding, started, cancelled)
                 return
             plan, spans = self._plan(request, started)
             for draft in denoise(self._network, self._cache, self._sampler, plan, cancelled):
                 yield self._step(draft, spans)
+
+    def _decoding(self, request: DenoiseRequest) -> Decoding:
+        if request.layouts:
+            return Decoding.DENOISE
+        verified = request.canvas_tokens <= self._prompts.verified_tokens
+        return request.decoding or (Decoding.VERIFY if verified else Decoding.DENOISE)
+
+    def _write(
+        self, request: DenoiseRequest, decoding: Decoding, started: float, cancelled: threading.Event
+    ) -> Iterator[Step]:
+        """Middles left to right; see `engine.verified`."""
+        from engine.denoiser import Plan
+        from engine.line_end import LineEnd
+        from engine.typed import Typed
+        from engine.verified import Rules, repeat_context, write
+
+        typed = request.prompt.typed
+        rules = Rules()
+        if typed:
+            rules = replace(rules, allowed=Typed(typed, self._tokenizer).allowed)
+        if request.one_line:
+            rules = replace(rules, end=LineEnd(typed, self._tokenizer))
+        plan = Plan(
+            length=request.canvas_tokens,
+            batch=request.candidates or self._prompts.verified_candidates,
+            deadline_ms=request.deadline_ms,
+            started=started,
+        )
+        propose = repeat_context if decoding is Decoding.VERIFY else _nothing
+        for draft in write(self._network, self._cache, plan, rules, propose, cancelled):
+            step = self._as_step(draft, self._canvases(draft))
+            yield step if step.stop is None else replace(step, canvases=_by_score(step.canvases))
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """The causal direction's log-probabilities; see `engine.request.Engine.score`."""
@@ -210,7 +247,7 @@ class InProcessEngine:
         typed = request.prompt.typed
         plan = Plan(
             length=request.canvas_tokens,
-            batch=request.candidates,
+            batch=request.candidates or self._prompts.candidates,
             seed=request.seed,
             max_steps=request.max_steps,
             constrain=Typed(typed, self._tokenizer) if typed else None,
@@ -231,8 +268,7 @@ class InProcessEngine:
         return plan, arranged.spans
 
     def _step(self, draft: Draft, spans: Spans) -> Step:
-        rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
-        canvases = [self._canvas(*row) for row in rows]
+        canvases = self._canvases(draft)
         if spans:
             canvases = [
                 replace(canvas, segments=self._segments(ids, of), candidate=index)
@@ -242,11 +278,15 @@ class InProcessEngine:
             ]
         if draft.stop is not None and len(canvases) > 1:
             canvases = self._ranked(canvases, draft.tokens.tolist())
+        return self._as_step(draft, canvases)
+
+    def _canvases(self, draft: Draft) -> list[Canvas]:
+        rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
+        return [self._canvas(*row) for row in rows]
+
+    def _as_step(self, draft: Draft, canvases: Sequence[Canvas]) -> Step:
         return Step(
-            number=draft.number,
-            canvases=tuple(canvases),
-            elapsed_ms=draft.elapsed_ms,
-            stop=draft.stop,
+            number=draft.number, canvases=tuple(canvases), elapsed_ms=draft.elapsed_ms, stop=draft.stop
         )
 
     def _ranked(self, canvases: list[Canvas], tokens: list[list[int]]) -> list[Canvas]:
@@ -256,7 +296,7 @@ class InProcessEngine:
         middles = [ids[: self._end(ids)] for ids in tokens]
         scores = score(self._network, self._cache, middles)
         scored = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
-        return sorted(scored, key=lambda canvas: canvas.score, reverse=True)
+        return list(_by_score(scored))
 
     def _segments(self, ids: list[int], spans: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
         end = self._end(ids)
@@ -282,3 +322,11 @@ class InProcessEngine:
             ended=end < len(ids),
             score=sum(math.log(max(c, 1e-9)) for c in counted) / max(1, len(counted)),
         )
+
+
+def _by_score(canvases: Sequence[Canvas]) -> tuple[Canvas, ...]:
+    return tuple(sorted(canvases, key=lambda canvas: canvas.score, reverse=True))
+
+
+def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
+    return ()

@@ -74,14 +74,25 @@ Layout = tuple[Segment, ...]
 is free, the model says where within it the canvas ends."""
 
 
+class Decoding(Enum):
+    """How a middle comes about."""
+
+    DENOISE = "denoise"  # all of a canvas at once, step by step
+    VERIFY = "verify"  # left to right by the causal direction, which verifies drafts of several tokens
+    CAUSAL = "causal"  # left to right, a token at a time: what the others are measured against
+
+
 @dataclass(frozen=True, kw_only=True)
 class DenoiseRequest:
     """One hole to denoise.
 
+    `candidates` is how many middles to choose among, None as many as the model does best with.
     `seed` makes a result repeatable. `deadline_ms` counts from the call; when it passes, the best
     canvas so far is the answer. `max_steps` lowers the model's own number of steps. With `layouts` there is
     one candidate for each of them and `candidates` does not count; a layout that does not fit the canvas
-    is refused.
+    is refused. `one_line` says that the middle ends with its line, unless it has opened a bracket.
+    `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
+    always denoised.
 
     Raises:
         InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum, or layouts
@@ -90,18 +101,20 @@ class DenoiseRequest:
 
     prompt: Prompt
     canvas_tokens: int = 64
-    candidates: int = 1
+    candidates: int | None = None
     seed: int = 0
     max_steps: int | None = None
     deadline_ms: float | None = None
     layouts: tuple[Layout, ...] = ()
+    one_line: bool = False
+    decoding: Decoding | None = None
 
     def __post_init__(self) -> None:
         if self.layouts and self.prompt.typed:
             raise InvalidRequest("what was typed is pinned by the layouts themselves")
         if self.canvas_tokens not in CANVAS_LENGTHS:
             raise InvalidRequest(f"canvas of {self.canvas_tokens} tokens; choose one of {CANVAS_LENGTHS}")
-        if self.candidates < 1:
+        if self.candidates is not None and self.candidates < 1:
             raise InvalidRequest(f"{self.candidates} candidates; at least 1 is needed")
         if self.max_steps is not None and self.max_steps < 1:
             raise InvalidRequest(f"{self.max_steps} denoising steps; at least 1 is needed")
@@ -240,7 +253,7 @@ class EngineInfo:
 
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
     its token budget at the end far from the hole. `snippet_chars` is the same for snippets, 0 where the
-    model was not trained on any. `candidates` is how many canvases to draw at once where nobody asks for
+    model was not trained on any. `candidates` is how many canvases are denoised at once where nobody asks for
     a number.
     """
 

@@ -7,6 +7,8 @@ left of them, and the position that completes them may run on. Knows nothing of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,14 @@ class Typed:
                     canvas[position] = allow_only_ids(canvas[position], completing)
                     done = len(self._wanted)
         return out, forced
+
+    def allowed(self, written: Sequence[int]) -> list[int] | None:
+        """The ids that may follow `written`, tokens that agree with the text; None where any may."""
+        done = sum(len(self._tokenizer.pieces[token]) for token in written)
+        if done >= len(self._wanted):
+            return None
+        completing, shorter = self._at(done)
+        return completing + shorter
 
     def _at(self, done: int) -> tuple[list[int], list[int]]:
         if done not in self._choices:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
-from engine.request import Canvas, DenoiseRequest, Engine, EngineInfo, Step, Stop
+from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
-from infill.hole import Hole, canvas_tokens, choose_hole
+from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 
@@ -53,9 +53,9 @@ def fill(
     hole = choose_hole(document, request.offset, request.end)
     info = engine.info()
     context = build_context(document, hole, info)
-    ask = _ask(request, hole, context, info, _ms_since(began))
+    ask = _ask(request, hole, context, _ms_since(began))
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
-    judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
+    judge = partial(_judge, document=document, hole=hole, context=context, request=request)
     parses = partial(_parses, document=document, hole=hole)
     outcome = _first_kept(denoised, judge, parses, cancelled)
     return _answer(outcome, hole, ask, info.model, _ms_since(began))
@@ -82,17 +82,17 @@ class _Outcome:
     steps: int = 0
 
 
-def _ask(
-    request: FillRequest, hole: Hole, context: Context, info: EngineInfo, spent_ms: float
-) -> DenoiseRequest:
+def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
     deadline = None if request.deadline_ms is None else max(0.0, request.deadline_ms - spent_ms)
     return DenoiseRequest(
         prompt=context.prompt,
         canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
-        candidates=request.candidates or info.candidates,
+        candidates=request.candidates,
         seed=request.seed,
         max_steps=request.max_steps,
         deadline_ms=deadline,
+        one_line=hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION),
+        decoding=request.decoding,
     )
 
 
@@ -152,12 +152,14 @@ def _parses(result: Kept, document: Document, hole: Hole) -> bool:
     return tree is not None and not tree.root_node.has_error
 
 
-def _judge(canvas: Canvas, document: Document, hole: Hole, context: Context, least: float) -> Kept | Verdict:
+def _judge(
+    canvas: Canvas, document: Document, hole: Hole, context: Context, request: FillRequest
+) -> Kept | Verdict:
     """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
-    result = postprocess(canvas, document, hole, context)
+    result = postprocess(canvas, document, hole, context, inside_word=request.inside_word)
     if isinstance(result, Verdict):
         return result
-    return check_confidence(_confidence(canvas, result), least) or result
+    return check_confidence(_confidence(canvas, result), request.min_confidence) or result
 
 
 def _answer(

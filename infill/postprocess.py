@@ -54,8 +54,13 @@ class Kept:
     chars: int
 
 
-def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context) -> Kept | Verdict:
-    """The canvas cut to the hole's natural end, in the buffer's style; or the reason to show nothing."""
+def postprocess(
+    canvas: Canvas, document: Document, hole: Hole, context: Context, *, inside_word: bool = False
+) -> Kept | Verdict:
+    """The canvas cut to the hole's natural end, in the buffer's style; or the reason to show nothing.
+
+    A cursor within a word is turned down unless the model's text ends the word, or `inside_word` is meant.
+    """
     typed = context.prompt.typed
     middle = with_line_feeds(canvas.text)
     if not middle.startswith(typed):
@@ -72,7 +77,9 @@ def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context
         return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]}")
     if not canvas.ended and text == added:
         return Verdict(Reason.UNFINISHED)
-    if hole.kind is not HoleKind.SPAN:  # whoever chose a span may well have begun it inside a word
+    if (
+        hole.kind is not HoleKind.SPAN and not inside_word
+    ):  # whoever chose a span may well have begun it inside a word
         before = document.text[max(0, hole.start - 1) : hole.start]
         verdict = check_word(before, ended[len(unlapped) :], suffix)
         if verdict is not None:
@@ -85,9 +92,7 @@ def postprocess(canvas: Canvas, document: Document, hole: Hole, context: Context
     shown = text.replace("\n", newline)
     if typed.startswith("\n"):  # an indentation, and the line above is none of an editor's concern
         return Kept(text=shown, start=hole.start, typed=len(typed), chars=len(typed) + len(text))
-    return Kept(
-        text=typed + shown, start=context.typed_start, typed=len(typed), chars=len(typed) + len(text)
-    )
+    return Kept(text=typed + shown, start=context.typed_start, typed=len(typed), chars=len(typed) + len(text))
 
 
 def _indented(text: str, document: Document, hole: Hole) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
-from engine.request import CANVAS_LENGTHS
+from engine.request import CANVAS_LENGTHS, Decoding
 from infill.errors import InfillError
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
@@ -175,6 +175,15 @@ def _add_eval(commands: Subparsers) -> None:
     holes.add_argument(
         "--limit", type=_whole_number(1), default=200, metavar="N", help="holes (200 by default)"
     )
+    holes.add_argument(
+        "--decoding",
+        nargs="+",
+        type=Decoding,
+        default=[],
+        dest="decodings",
+        metavar="HOW",
+        help="also with these: " + ", ".join(d.value for d in Decoding),
+    )
     warning = "\n\nThis RUNS CODE THE MODEL WROTE, in a restricted subprocess that is no security boundary."
     tasks = _add_command(
         suites,
@@ -183,7 +192,14 @@ def _add_eval(commands: Subparsers) -> None:
         "HumanEval-Infilling: fill, then run the tests",
         warning,
     )
-    tasks.add_argument("--file", metavar="PATH.jsonl.gz", type=Path, required=True, help="the task file")
+    source = tasks.add_mutually_exclusive_group(required=True)
+    source.add_argument("--file", metavar="PATH.jsonl.gz", type=Path, help="the task file")
+    source.add_argument("--split", choices=["single-line", "random-span-light"], help="its file in --data")
+    tasks.add_argument(
+        "--data", metavar="DIR", type=Path, default=Path(".data/eval"), help=".data/eval by default"
+    )
+    how = "one of " + ", ".join(d.value for d in Decoding)
+    tasks.add_argument("--decoding", type=Decoding, metavar="HOW", help=how)
     tasks.add_argument("--limit", type=_whole_number(1), metavar="N", help="only the first N tasks")
     tasks.add_argument(
         "--check-golds", action="store_true", help="only run the reference solutions; all should pass"
@@ -267,7 +283,11 @@ def _eval_holes(arguments: argparse.Namespace) -> int:
 def _eval_humaneval(arguments: argparse.Namespace) -> int:
     from lsp.commands import evaluate
 
-    return evaluate.run_humaneval(**_values(arguments))
+    values = _values(arguments)
+    split, data = values.pop("split"), values.pop("data")
+    if split is not None:
+        values["file"] = data / evaluate.SPLITS[split]
+    return evaluate.run_humaneval(**values)
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from engine.request import Engine
+from engine.request import Decoding, Engine
 from infill.errors import InfillError
 from infill.evaluate.metrics import bootstrap_interval, mean, percentile
 from infill.evaluate.sandbox import Execution, Verdict, execute
@@ -30,6 +30,12 @@ TRIVIAL = frozenset(
     | {"return", "return True", "return False", "return None", "return result"}
 )
 """Answers that are right too often to say much, compared without outer whitespace."""
+
+SPLITS = {
+    "single-line": "HumanEval-SingleLineInfilling.jsonl.gz",
+    "random-span-light": "HumanEval-RandomSpanLightInfilling.jsonl.gz",
+}
+"""The files of the benchmark's splits, by name, as they are published."""
 
 _LINE_BENCHMARKS = ("SingleLineInfilling/", "MultiLineInfilling/")
 
@@ -148,23 +154,28 @@ def failing_golds(tasks: Sequence[Task]) -> Iterator[tuple[Task, Execution]]:
 
 
 def evaluate_tasks(
-    engine: Engine, tasks: Sequence[Task], *, seed: int = 0, on_result: Callable[[Result], None] | None = None
+    engine: Engine,
+    tasks: Sequence[Task],
+    *,
+    seed: int = 0,
+    decoding: Decoding | None = None,
+    on_result: Callable[[Result], None] | None = None,
 ) -> Report:
-    """Fill and run every task, one suggestion each.
+    """Fill and run every task, one suggestion each; `decoding` as in `FillRequest`.
 
     Raises:
         EngineError: the engine cannot serve a request.
     """
     results: list[Result] = []
     for task in tasks:
-        results.append(_evaluate(engine, task, seed))
+        results.append(_evaluate(engine, task, seed, decoding))
         if on_result is not None:
             on_result(results[-1])
     return summarise(engine.info().model, results, seed)
 
 
-def _evaluate(engine: Engine, task: Task, seed: int) -> Result:
-    outcome = fill_text(engine, request_of(task, seed))
+def _evaluate(engine: Engine, task: Task, seed: int, decoding: Decoding | None) -> Result:
+    outcome = fill_text(engine, request_of(task, seed, decoding))
     if isinstance(outcome, Rejected):
         return Result(
             task=task,
@@ -184,7 +195,7 @@ def _evaluate(engine: Engine, task: Task, seed: int) -> Result:
     )
 
 
-def request_of(task: Task, seed: int) -> FillRequest:
+def request_of(task: Task, seed: int, decoding: Decoding | None = None) -> FillRequest:
     """The hole as an editor would present it; nothing of the gold is in it."""
     line_end = "\n" if task.task_id.startswith(_LINE_BENCHMARKS) else ""
     return FillRequest(
@@ -193,6 +204,8 @@ def request_of(task: Task, seed: int) -> FillRequest:
         offset=len(task.prompt),
         path="solution.py",
         seed=seed,
+        inside_word=True,
+        decoding=decoding,
     )
 
 

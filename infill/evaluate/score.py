@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from engine.request import Engine
+from engine.request import Decoding, Engine
 from infill.evaluate.holes import KINDS, Hole, parses
 from infill.evaluate.metrics import edit_similarity, mean, percentile
 from infill.pipeline import fill_text
@@ -75,20 +75,28 @@ class Report:
 
 
 def evaluate_holes(
-    engine: Engine, holes: Sequence[Hole], *, seed: int = 0, on_fill: Callable[[Fill], None] | None = None
+    engine: Engine,
+    holes: Sequence[Hole],
+    *,
+    seed: int = 0,
+    decodings: Sequence[Decoding] = (),
+    on_fill: Callable[[Fill], None] | None = None,
 ) -> Report:
-    """Fill every hole with the engine and with each baseline.
+    """Fill every hole with the engine as a user has it, with each of `decodings`, and with each baseline.
+
+    The methods take turns hole by hole, so that whatever else the machine does meets all of them alike.
 
     Raises:
         EngineError: the engine cannot serve a request.
     """
     warm_up = fill_hole(engine, holes[0], seed)
-    filled: list[Fill] = []
+    asked: dict[str, Decoding | None] = {"model": None, **{f"model, {d.value}": d for d in decodings}}
+    methods: dict[str, list[Fill]] = {name: [] for name in asked}
     for hole in holes:
-        filled.append(fill_hole(engine, hole, seed))
-        if on_fill is not None:
-            on_fill(filled[-1])
-    methods = {"model": filled}
+        for name, decoding in asked.items():
+            methods[name].append(fill_hole(engine, hole, seed, decoding=decoding))
+            if on_fill is not None:
+                on_fill(methods[name][-1])
     for name, baseline in BASELINES.items():
         methods[name] = [put(hole, baseline(hole)) for hole in holes]
     return Report(
@@ -99,8 +107,14 @@ def evaluate_holes(
     )
 
 
-def fill_hole(engine: Engine, hole: Hole, seed: int, candidates: int | None = None) -> Fill:
-    """Fill one hole as a user would get it; of the answer, nothing is in the request."""
+def fill_hole(
+    engine: Engine,
+    hole: Hole,
+    seed: int,
+    candidates: int | None = None,
+    decoding: Decoding | None = None,
+) -> Fill:
+    """Fill one hole as a user would get it who asked with a key; of the answer, nothing is in the request."""
     request = FillRequest(
         text=hole.before + hole.after,
         language="python",
@@ -108,6 +122,8 @@ def fill_hole(engine: Engine, hole: Hole, seed: int, candidates: int | None = No
         path=hole.path,
         candidates=candidates,
         seed=seed,
+        inside_word=True,
+        decoding=decoding,
     )
     outcome = fill_text(engine, request)
     rejected = outcome.reason.name.lower() if isinstance(outcome, Rejected) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from engine.request import Decoding
 from infill.evaluate.holes import cut_holes
+from infill.evaluate.humaneval import SPLITS as SPLITS
 from infill.evaluate.humaneval import PassRate, evaluate_tasks, failing_golds, read_tasks
 from infill.evaluate.humaneval import Report as TaskReport
 from infill.evaluate.score import Report as HoleReport
@@ -25,8 +27,16 @@ from lsp.version import __version__
 _FILE_COLUMNS = 140
 
 
-def run_holes(*, directory: Path, limit: int, seed: int, model: str | None, as_json: bool) -> Exit:
-    """Evaluate on holes cut from a folder.
+def run_holes(
+    *,
+    directory: Path,
+    limit: int,
+    seed: int,
+    model: str | None,
+    as_json: bool,
+    decodings: Sequence[Decoding] = (),
+) -> Exit:
+    """Evaluate on holes cut from a folder, as a user has it and with each of `decodings`.
 
     Raises:
         EngineError: the model cannot be loaded.
@@ -34,8 +44,8 @@ def run_holes(*, directory: Path, limit: int, seed: int, model: str | None, as_j
     """
     holes = cut_holes(directory, limit, seed)
     engine = open_engine(model)
-    with _progress("filling holes", len(holes)) as advance:
-        report = evaluate_holes(engine, holes, seed=seed, on_fill=lambda _: advance())
+    with _progress("filling holes", len(holes) * (1 + len(decodings))) as advance:
+        report = evaluate_holes(engine, holes, seed=seed, decodings=decodings, on_fill=lambda _: advance())
     if not as_json:
         _table_console().print(_hole_table(report))
     _print_json("holes", {"holes": len(holes), **report.as_json()})
@@ -43,7 +53,14 @@ def run_holes(*, directory: Path, limit: int, seed: int, model: str | None, as_j
 
 
 def run_humaneval(
-    *, file: Path, limit: int | None, seed: int, model: str | None, as_json: bool, check_golds: bool
+    *,
+    file: Path,
+    limit: int | None,
+    seed: int,
+    model: str | None,
+    as_json: bool,
+    check_golds: bool,
+    decoding: Decoding | None = None,
 ) -> Exit:
     """Evaluate on HumanEval-Infilling, or only check that its own answers pass.
 
@@ -61,10 +78,13 @@ def run_humaneval(
         return Exit.OK
     engine = open_engine(model)
     with _progress("running tasks", len(tasks)) as advance:
-        report = evaluate_tasks(engine, tasks, seed=seed, on_result=lambda _: advance())
+        report = evaluate_tasks(engine, tasks, seed=seed, decoding=decoding, on_result=lambda _: advance())
     if not as_json:
         _table_console().print(_task_table(report))
-    _print_json("humaneval-infilling", {"file": file.name, "seed": seed, **report.as_json()})
+    _print_json(
+        "humaneval-infilling",
+        {"file": file.name, "seed": seed, "decoding": decoding and decoding.value, **report.as_json()},
+    )
     return Exit.OK
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 import pytest
 import torch
 
 from engine.cache import PrefixCache, encode_prefix
 from engine.causal import score, write_greedily
+from engine.denoiser import Draft, Plan
+from engine.errors import InvalidRequest
 from engine.model import DiffusionGemma
+from engine.request import Stop
 from engine.special import Special
+from engine.verified import Propose, Rules, repeat_context, write
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
@@ -60,3 +67,76 @@ def test_greedy_text_is_the_likeliest_token_each_time(model: DiffusionGemma) -> 
             assert states is not None
             assert int(model.logits(states[:, -1:]).argmax()) == token
     assert write_greedily(model, cache, PREFIX, 6) == written
+
+
+def _written(model: DiffusionGemma, propose: Propose, *, batch: int = 1, rules: Rules | None = None) -> Draft:
+    cache = _cache(model, PREFIX)
+    plan = Plan(length=16, batch=batch)
+    *_, last = write(model, cache, plan, rules or Rules(), propose, threading.Event())
+    assert cache.tokens == PREFIX
+    return last
+
+
+def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
+    return ()
+
+
+def _middle(draft: Draft, row: int = 0) -> list[int]:
+    ids: list[int] = draft.tokens[row].tolist()
+    return ids[: next((at for at, token in enumerate(ids) if token == Special.EOM), 15)]
+
+
+def test_whatever_is_proposed_the_text_is_the_greedy_one(model: DiffusionGemma) -> None:
+    greedy = write_greedily(model, _cache(model, PREFIX), PREFIX, 15)
+    wrong_at_four = [*greedy[:4], (greedy[4] + 1) % 60 + 20, *greedy[5:]]
+
+    def knows(text: list[int]) -> Propose:
+        return lambda _prompt, written: text[len(written) :]
+
+    for propose in (_nothing, repeat_context, knows(greedy), knows(wrong_at_four), knows([25] * 15)):
+        assert _middle(_written(model, propose)) == greedy
+    slow, fast = _written(model, _nothing), _written(model, knows(greedy))
+    assert fast.number < slow.number == len(greedy) + (len(greedy) < 15)
+    assert fast.confidence[0, : len(greedy)].tolist() == pytest.approx(
+        slow.confidence[0, : len(greedy)].tolist(), abs=1e-4
+    )
+
+
+def test_the_rows_of_a_batch_begin_with_different_tokens(model: DiffusionGemma) -> None:
+    one, three = _written(model, repeat_context), _written(model, repeat_context, batch=3)
+    assert _middle(three) == _middle(one)
+    assert len({row[0] for row in three.tokens.tolist()}) == 3
+
+
+def test_rules_bind_the_beginning_and_the_end(model: DiffusionGemma) -> None:
+    rules = Rules(
+        allowed=lambda written: [33, 34] if not written else None,
+        end=lambda written: 5 if len(written) > 5 else None,
+    )
+    for batch in (1, 2, 4):
+        draft = _written(model, repeat_context, batch=batch, rules=rules)
+        assert draft.stop is Stop.CONFIDENT
+        assert len(draft.tokens) == min(batch, 2)
+        for row in draft.tokens.tolist():
+            assert row[0] in (33, 34)
+            assert row[5:7] == [Special.EOM, Special.PAD]
+
+
+def test_writing_stops_within_a_forward(model: DiffusionGemma) -> None:
+    cancelled = threading.Event()
+    drafts = write(model, _cache(model, PREFIX), Plan(length=16), Rules(), _nothing, cancelled)
+    next(drafts)
+    cancelled.set()
+    assert next(drafts).stop is Stop.CANCELLED
+    assert list(drafts) == []
+    late = write(
+        model, _cache(model, PREFIX), Plan(length=16, deadline_ms=0), Rules(), _nothing, threading.Event()
+    )
+    assert [draft.stop for draft in late] == [Stop.DEADLINE]
+    with pytest.raises(InvalidRequest, match="positions"):
+        next(write(model, _cache(model, PREFIX), Plan(length=10**6), Rules(), _nothing, threading.Event()))
+
+
+def test_what_follows_the_last_repetition_is_proposed() -> None:
+    assert list(repeat_context([1, 2, 3, 4, 9, 2, 3, 5, 6], [7, 2, 3])) == [5, 6, 7, 2, 3]
+    assert list(repeat_context([1, 2, 3], [9])) == []

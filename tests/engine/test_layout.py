@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InvalidRequest
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import DenoiseRequest, Prompt, ReadRequest, ScoreRequest, Segment, Step
+from engine.request import Decoding, DenoiseRequest, Prompt, ReadRequest, ScoreRequest, Segment, Step
 
 PROMPT = Prompt(prefix="def add(a, b):\n    ", suffix="\n\nprint(add(1, 2))\n")
 
@@ -116,3 +116,24 @@ def test_nothing_is_scored_or_read_once_cancelled(engine: InProcessEngine) -> No
     gone.set()
     assert engine.score(ScoreRequest(prompt=PROMPT, middles=("x",)), gone) == ()
     assert engine.read(ReadRequest(prompt=PROMPT, text="x = 1"), gone) == ()
+
+
+def test_decodings_write_left_to_right_or_denoise(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(prompt=PROMPT, canvas_tokens=32, candidates=1, one_line=True)
+    texts = {}
+    for decoding in (Decoding.VERIFY, Decoding.CAUSAL):
+        steps = list(engine.denoise(replace(request, decoding=decoding), threading.Event()))
+        texts[decoding] = steps[-1].canvases[0].text
+        assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+        assert "\n" not in texts[decoding]
+    assert texts[Decoding.VERIFY] == texts[Decoding.CAUSAL] != ""
+
+
+def test_verified_alternatives_come_best_first_and_begin_as_typed(engine: InProcessEngine) -> None:
+    request = DenoiseRequest(
+        prompt=replace(PROMPT, typed="retu"), canvas_tokens=32, candidates=3, decoding=Decoding.VERIFY
+    )
+    canvases = last(engine, request).canvases
+    assert len(canvases) > 1
+    assert all(canvas.text.startswith("retu") for canvas in canvases)
+    assert [canvas.score for canvas in canvases] == sorted((c.score for c in canvases), reverse=True)

@@ -29,10 +29,10 @@ _POLL_S = 0.005  # how long a closed gate waits before it looks at `cancelled` a
 class ScriptedEngine:
     """Implements `engine.request.Engine` with prepared middles.
 
-    Each request takes the next `DenoiseRequest.candidates` middles; when they run out the last one is
-    repeated. A middle that does not begin with `Prompt.typed` gets it put in front, since every canvas
-    of a real engine begins with it. With `DenoiseRequest.layouts` every free segment of every layout, in
-    order, takes the next middle. The text grows over `steps` steps.
+    Each request takes the next `DenoiseRequest.candidates` middles, one where it names no number; when they
+    run out the last one is repeated. A middle that does not begin with `Prompt.typed` gets it put in front,
+    since every canvas of a real engine begins with it. With `DenoiseRequest.layouts` every free segment of
+    every layout, in order, takes the next middle. The text grows over `steps` steps.
 
     `score` gives a middle its mean log-probability; `doubts` maps a word to what stands there instead
     more likely, with that one's probability, wherever the word is read.
@@ -88,7 +88,7 @@ class ScriptedEngine:
         if request.layouts:
             return self._run([self._fill(layout) for layout in request.layouts], cancelled)
         typed = request.prompt.typed
-        middles = [self._take() for _ in range(request.candidates)]
+        middles = [self._take() for _ in range(request.candidates or self._info.candidates)]
         middles = [m if m.startswith(typed) else typed + m for m in middles]
         return self._run([(middle,) for middle in middles], cancelled)
 

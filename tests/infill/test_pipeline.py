@@ -31,7 +31,7 @@ def test_suggestion_has_everything() -> None:
     assert answer.elapsed_ms > 0
     asked = engine.requests[0]
     assert (asked.prompt.prefix, asked.prompt.typed, asked.prompt.suffix) == ("x =", " fo", "\n")
-    assert (asked.seed, asked.max_steps, asked.candidates, asked.deadline_ms) == (3, 7, 1, None)
+    assert (asked.seed, asked.max_steps, asked.candidates, asked.deadline_ms) == (3, 7, None, None)
 
 
 class DoubtfulEngine(ScriptedEngine):
@@ -178,10 +178,10 @@ def test_cancelled_between_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled = threading.Event()
     looked_at: list[str] = []
 
-    def spy(canvas: Canvas, *rest: Any) -> Any:
+    def spy(canvas: Canvas, *rest: Any, **named: Any) -> Any:
         looked_at.append(canvas.text)
         cancelled.set()
-        return postprocess(canvas, *rest)
+        return postprocess(canvas, *rest, **named)
 
     monkeypatch.setattr(infill.pipeline, "postprocess", spy)
     request = request_for("x = █\n", candidates=3)

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+from engine.request import Decoding
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.cli_harness import run_cli
 
@@ -67,3 +68,30 @@ def test_golds_that_fail_exit_with_2(tmp_path: Path) -> None:
     run = run_cli(["eval", "humaneval-infilling", "--file", str(path), "--check-golds"], ScriptedEngine([""]))
     assert run.code == 2
     assert "1 of 1 reference solutions do not pass" in run.errors
+
+
+def test_every_decoding_asked_for_has_its_rows(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["x"])
+    arguments = ["eval", "holes", str(folder_with_code(tmp_path)), "--limit", "4", "--json"]
+    run = run_cli([*arguments, "--decoding", "verify", "causal"], engine)
+    rows = json.loads(run.out)["rows"]
+    assert {row["method"] for row in rows} == {
+        "model",
+        "model, verify",
+        "model, causal",
+        "empty",
+        "copied line",
+    }
+    warm_up, *asked = [request.decoding for request in engine.requests]
+    assert warm_up is None
+    assert asked == [None, Decoding.VERIFY, Decoding.CAUSAL] * 4
+
+
+def test_a_split_is_the_published_file_in_the_data_folder(tmp_path: Path) -> None:
+    arguments = ["eval", "humaneval-infilling", "--split", "single-line", "--data", str(tmp_path)]
+    missing = run_cli(arguments, ScriptedEngine(["x"]))
+    assert missing.code == 2
+    assert "HumanEval-SingleLineInfilling.jsonl.gz" in missing.errors
+    write_tasks(tmp_path, GOLD).rename(tmp_path / "HumanEval-SingleLineInfilling.jsonl.gz")
+    run = run_cli([*arguments, "--json"], ScriptedEngine(["    y = y + x"]))
+    assert json.loads(run.out)["all"]["pass_at_1"] == 1.0
