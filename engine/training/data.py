@@ -38,7 +38,8 @@ class Batch:
     ids: (rows, SEQUENCE); canvas and noisy: (rows, CANVAS_AREA), clean and corrupted tokens;
     weight: (rows, CANVAS_AREA) float32, each position's share of the loss; start: (rows, CANVAS_AREA),
     for each canvas position the encoder index its canvas begins at; offset: (CANVAS_AREA,), its index
-    within its canvas; group: (CANVAS_AREA,), which canvas it belongs to.
+    within its canvas; group: (CANVAS_AREA,), which canvas it belongs to; own: (rows, CANVAS_AREA) bool,
+    corrupted positions that are to hold what the model itself makes of the noisy canvas.
     """
 
     ids: Tensor
@@ -48,6 +49,7 @@ class Batch:
     start: Tensor
     offset: Tensor
     group: Tensor
+    own: Tensor
 
 
 class Shards:
@@ -89,7 +91,14 @@ class Shards:
 
 
 def batches(
-    shards: Shards, rows: int, vocab: int, *, seed: int, first_batch: int, clean_weight: float
+    shards: Shards,
+    rows: int,
+    vocab: int,
+    *,
+    seed: int,
+    first_batch: int,
+    clean_weight: float,
+    mistakes: float = 0.0,
 ) -> Iterator[Batch]:
     """Endless batches; the one with index i depends on `seed` and i alone, so that resuming is exact."""
     per_epoch = max(1, len(shards) // rows)
@@ -98,7 +107,8 @@ def batches(
         order = np.random.default_rng([seed, index // per_epoch]).permutation(len(shards))
         for slot in range(index % per_epoch, per_epoch):
             rng = np.random.default_rng([seed, 1, index])
-            yield make_batch(shards, order[slot * rows : (slot + 1) * rows], vocab, rng, clean_weight)
+            chosen = order[slot * rows : (slot + 1) * rows]
+            yield make_batch(shards, chosen, vocab, rng, clean_weight, mistakes=mistakes)
             index += 1
 
 
@@ -130,8 +140,13 @@ def make_batch(
     *,
     noise: float | None = None,
     canvas_tokens: int | None = None,
+    mistakes: float = 0.0,
 ) -> Batch:
-    """One batch of the examples `chosen`; `noise` and `canvas_tokens` fix what is otherwise drawn."""
+    """One batch of the examples `chosen`; `noise` and `canvas_tokens` fix what is otherwise drawn.
+
+    The share `mistakes` of the canvases gets, beside uniform noise, what a sampler gets wrong: one half the
+    model's own samples, the other tokens inserted and left out, so that all behind them is shifted.
+    """
     rows = len(chosen)
     sizes, shares = zip(*_CANVAS_MIX, strict=True)
     size = canvas_tokens or int(rng.choice(sizes, p=shares))
@@ -151,7 +166,11 @@ def make_batch(
             begin[row, group] = len(head) + start
     t = np.full((rows, groups), noise) if noise is not None else noise_levels((rows, groups), rng)
     corrupt = rng.random(canvas.shape) < t[..., None]
-    noisy = np.where(corrupt, rng.integers(0, vocab, canvas.shape), canvas)
+    kind = rng.random((rows, groups))
+    shifted = np.where((kind < mistakes / 2)[..., None], shift(canvas, rng), canvas)
+    noisy = np.where(corrupt, rng.integers(0, vocab, canvas.shape), shifted)
+    own = corrupt & ((kind >= mistakes / 2) & (kind < mistakes))[..., None]
+    corrupt = noisy != canvas
     pads = canvas == Special.PAD
     weight = np.where(corrupt, 1.0, clean_weight)
     # All pads of a canvas together weigh as one token: what matters is where they begin.
@@ -165,7 +184,22 @@ def make_batch(
         start=torch.from_numpy(np.repeat(begin, size, axis=1)),
         offset=torch.arange(CANVAS_AREA) % size,
         group=torch.arange(CANVAS_AREA) // size,
+        own=torch.from_numpy(own.reshape(flat)),
     )
+
+
+def shift(canvas: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Each canvas (rows, groups, size) with one or two tokens inserted or left out before its end marker.
+
+    What is inserted is a copy of what stands there; what moves in at the end is a copy of the last token.
+    """
+    rows, groups, size = canvas.shape
+    columns = np.arange(size)
+    ends = (canvas == Special.EOM).argmax(-1)[..., None]
+    at = (rng.random((rows, groups, 1)) * (ends + 1)).astype(np.int64)
+    by = rng.choice([-2, -1, 1, 2], (rows, groups, 1))
+    source = np.where(columns < at, columns, np.clip(columns + by, 0, size - 1))
+    return np.take_along_axis(canvas, source, axis=-1)
 
 
 def noise_levels(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:

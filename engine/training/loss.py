@@ -35,16 +35,21 @@ def causal_loss(model: DiffusionGemma, batch: Batch) -> Tensor:
 
 
 def joint_loss(model: DiffusionGemma, batch: Batch, *, conditioned: bool) -> Losses:
-    """Both losses; with `conditioned` the canvas first passes without gradient and sees its own guess."""
+    """Both losses; with `conditioned` the canvas first passes without gradient and sees its own guess.
+
+    That first pass is also where the samples come from that `batch.own` asks for.
+    """
     states, cache = _encode(model, batch.ids)
     attend = _over_prefix(model, batch, cache)
     positions = batch.start + batch.offset
-    soft = None
+    soft, noisy = None, batch.noisy
     if conditioned:
         with torch.no_grad():
-            first = model.logits(model.denoise(batch.noisy, positions, attend, None))
-            soft = model.soft_embed(first / SOFT_TEMPERATURE)
-    logits = model.logits(model.denoise(batch.noisy, positions, attend, soft))
+            first = model.logits(model.denoise(noisy, positions, attend, None)) / SOFT_TEMPERATURE
+            soft = model.soft_embed(first)
+            gumbel = -torch.empty_like(first).exponential_().log()
+            noisy = torch.where(batch.own, (first + gumbel).argmax(-1), noisy)
+    logits = model.logits(model.denoise(noisy, positions, attend, soft))
     each = F.cross_entropy(logits.flatten(0, 1), batch.canvas.flatten(), reduction="none")
     weight = batch.weight.flatten()
     return Losses(

@@ -43,6 +43,7 @@ def run(trainer: Trainer, train: Shards, held_out: Shards, folder: Path, *, minu
             seed=recipe.seed,
             first_batch=trainer.state.batch,
             clean_weight=recipe.clean_weight,
+            mistakes=trainer.state.mistakes,
         )
     )
     log = Log(folder, recipe.rows)
@@ -106,6 +107,12 @@ def main() -> int:
     parser.add_argument(
         "--peak", type=float, help="warm up again, to this share of the recipe's learning rates"
     )
+    parser.add_argument(
+        "--mistakes",
+        type=float,
+        metavar="SHARE",
+        help="from here on, so many canvases hold a sampler's mistakes instead of plain noise (0 to 1)",
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop and save after so long")
     parser.add_argument("--size", choices=SIZES, default=Recipe.size)
     parser.add_argument("--rows", type=int, default=Recipe.rows, help="sequences in a batch")
@@ -125,6 +132,8 @@ def main() -> int:
             trainer.state.warm_up_again(args.peak)
         if args.decay:
             trainer.state.cool_down(args.decay)
+    if args.mistakes is not None:
+        trainer.state.mistakes = args.mistakes
     if trainer.state.recipe != recipe and not args.source:
         print(f"going on with the run's own recipe: {trainer.state.recipe}", flush=True)
     run(trainer, train, held_out, args.run, minutes=args.minutes)

@@ -27,7 +27,8 @@ class State:
     """A run between two batches.
 
     `warm_from` is the batch its warm-up began at and `peak` the share of the recipe's learning rates it
-    warms up to; `decay_from` and `decay_batches` describe its cool-down, if it has one.
+    warms up to; `decay_from` and `decay_batches` describe its cool-down, if it has one. `mistakes` is the
+    share of canvases whose noise is what a sampler gets wrong (see `engine.training.data.make_batch`).
     """
 
     recipe: Recipe
@@ -37,6 +38,7 @@ class State:
     peak: float = 1.0
     decay_from: int | None = None
     decay_batches: int = 0
+    mistakes: float = 0.0
 
     def lr_scale(self) -> float:
         """The learning rates' common factor for the coming batch."""

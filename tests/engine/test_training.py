@@ -13,7 +13,7 @@ from engine.errors import BrokenCheckpoint
 from engine.hub import EMBEDDED
 from engine.model import DiffusionGemma
 from engine.special import Special
-from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels
+from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels, shift
 from engine.training.export import export
 from engine.training.loss import joint_loss
 from engine.training.optimizer import Muon, orthogonalise
@@ -88,6 +88,42 @@ def test_noise_is_the_only_difference(shards: Shards) -> None:
     assert clean.weight[clean.canvas != Special.PAD].eq(0.5).all()
     noisy = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, noise=1.0)
     assert (noisy.noisy != noisy.canvas).float().mean() > 0.99
+
+
+def test_mistakes_are_shifts_and_the_models_own_samples(shards: Shards) -> None:
+    batch = make_batch(
+        shards, np.arange(40), VOCAB, np.random.default_rng(0), 0.5, noise=0.0, canvas_tokens=32, mistakes=1.0
+    )
+    changed = (batch.noisy != batch.canvas).view(-1, 32)
+    assert 0.35 < changed.any(-1).float().mean() < 0.65  # half are shifted
+    assert not batch.own.any()  # nothing is corrupted, so there is nothing to put samples in place of
+    noisy = make_batch(
+        shards, np.arange(40), VOCAB, np.random.default_rng(0), 0.5, noise=1.0, canvas_tokens=32, mistakes=1.0
+    )
+    assert 0.3 < noisy.own.view(-1, 32).all(-1).float().mean() < 0.7
+    plain = make_batch(shards, np.arange(40), VOCAB, np.random.default_rng(0), 0.5, noise=1.0)
+    assert not plain.own.any()
+
+
+@pytest.mark.parametrize("by", [-2, -1, 1, 2])
+def test_a_shift_moves_what_lies_behind_it(by: int) -> None:
+    class Draw:
+        def random(self, shape: tuple[int, ...]) -> np.ndarray:
+            return np.full(shape, 0.6)  # of six tokens: the fourth
+
+        def choice(self, values: list[int], shape: tuple[int, ...]) -> np.ndarray:
+            assert by in values
+            return np.full(shape, by)
+
+    end = int(Special.EOM)
+    canvas = np.array([[[10, 11, 12, 13, 14, end, 0, 0]]])
+    expected = {
+        -2: [10, 11, 12, 11, 12, 13, 14, end],
+        -1: [10, 11, 12, 12, 13, 14, end, 0],
+        1: [10, 11, 12, 14, end, 0, 0, 0],
+        2: [10, 11, 12, end, 0, 0, 0, 0],
+    }
+    assert shift(canvas, Draw())[0, 0].tolist() == expected[by]  # type: ignore[arg-type]
 
 
 def test_noise_levels_follow_the_mixture() -> None:
