@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,9 +98,12 @@ def batches(
     seed: int,
     first_batch: int,
     clean_weight: float,
-    mistakes: float = 0.0,
+    mistakes: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Batch]:
-    """Endless batches; the one with index i depends on `seed` and i alone, so that resuming is exact."""
+    """Endless batches; the one with index i depends on `seed` and i alone, so that resuming is exact.
+
+    `mistakes` says, whenever one is made, what share of its canvases holds a sampler's mistakes.
+    """
     per_epoch = max(1, len(shards) // rows)
     index = first_batch
     while True:
@@ -108,7 +111,7 @@ def batches(
         for slot in range(index % per_epoch, per_epoch):
             rng = np.random.default_rng([seed, 1, index])
             chosen = order[slot * rows : (slot + 1) * rows]
-            yield make_batch(shards, chosen, vocab, rng, clean_weight, mistakes=mistakes)
+            yield make_batch(shards, chosen, vocab, rng, clean_weight, mistakes=mistakes())
             index += 1
 
 

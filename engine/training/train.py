@@ -43,7 +43,7 @@ def run(trainer: Trainer, train: Shards, held_out: Shards, folder: Path, *, minu
             seed=recipe.seed,
             first_batch=trainer.state.batch,
             clean_weight=recipe.clean_weight,
-            mistakes=trainer.state.mistakes,
+            mistakes=trainer.state.mistakes_now,
         )
     )
     log = Log(folder, recipe.rows)
@@ -113,6 +113,12 @@ def main() -> int:
         metavar="SHARE",
         help="from here on, so many canvases hold a sampler's mistakes instead of plain noise (0 to 1)",
     )
+    parser.add_argument(
+        "--plan",
+        type=float,
+        metavar="MINUTES",
+        help="a whole run, from nothing to cooled down, in so much time; stopping and resuming do not count",
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop and save after so long")
     parser.add_argument("--size", choices=SIZES, default=Recipe.size)
     parser.add_argument("--rows", type=int, default=Recipe.rows, help="sequences in a batch")
@@ -132,6 +138,8 @@ def main() -> int:
             trainer.state.warm_up_again(args.peak)
         if args.decay:
             trainer.state.cool_down(args.decay)
+    elif args.plan is not None:
+        trainer.state.plan_seconds = 60 * args.plan
     if args.mistakes is not None:
         trainer.state.mistakes = args.mistakes
     if trainer.state.recipe != recipe and not args.source:

@@ -21,6 +21,9 @@ from engine.training.loss import Losses, causal_loss, joint_loss
 from engine.training.optimizer import Muon, split_parameters
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
 
+_CAUSAL_SHARE, _CONSTANT_SHARE, _MISTAKES_FROM, _MISTAKES = 0.15, 0.55, 0.8, 0.5
+"""Shares of a plan's time, and the share of canvases that hold mistakes at its end."""
+
 
 @dataclass(kw_only=True)
 class State:
@@ -29,6 +32,10 @@ class State:
     `warm_from` is the batch its warm-up began at and `peak` the share of the recipe's learning rates it
     warms up to; `decay_from` and `decay_batches` describe its cool-down, if it has one. `mistakes` is the
     share of canvases whose noise is what a sampler gets wrong (see `engine.training.data.make_batch`).
+
+    A run with `plan_seconds` spends just so much time instead, wherever it stops and resumes in between:
+    `_CAUSAL_SHARE` of it on the causal direction alone, then both; the learning rates fall from
+    `_CONSTANT_SHARE` on, and mistakes come in the last fifth.
     """
 
     recipe: Recipe
@@ -39,13 +46,22 @@ class State:
     decay_from: int | None = None
     decay_batches: int = 0
     mistakes: float = 0.0
+    plan_seconds: float | None = None
 
     def lr_scale(self) -> float:
         """The learning rates' common factor for the coming batch."""
         warm = self.peak * min(1.0, (self.batch - self.warm_from + 1) / self.recipe.warmup)
+        if self.plan_seconds is not None:
+            return warm * min(1.0, max(0.0, (1 - self.seconds / self.plan_seconds) / (1 - _CONSTANT_SHARE)))
         if self.decay_from is None:
             return warm
         return warm * max(0.0, 1 - (self.batch - self.decay_from) / self.decay_batches)
+
+    def mistakes_now(self) -> float:
+        """The share of canvases that are to hold a sampler's mistakes."""
+        if self.plan_seconds is not None and self.seconds < _MISTAKES_FROM * self.plan_seconds:
+            return 0.0
+        return self.mistakes if self.plan_seconds is None else _MISTAKES
 
     def cool_down(self, batches: int) -> None:
         """Let the learning rates fall to zero over the coming `batches`."""
@@ -56,8 +72,16 @@ class State:
         self.warm_from, self.peak = self.batch, peak
         self.decay_from, self.decay_batches = None, 0
 
+    def causal_only(self) -> bool:
+        """Whether the coming batch trains the causal direction alone."""
+        if self.plan_seconds is not None:
+            return self.seconds < _CAUSAL_SHARE * self.plan_seconds
+        return self.batch < self.recipe.causal_batches
+
     def finished(self) -> bool:
-        """Whether the cool-down has reached zero; a run without one never ends by itself."""
+        """Whether the plan's time is up or the cool-down has reached zero; other runs end when told to."""
+        if self.plan_seconds is not None:
+            return self.seconds >= self.plan_seconds
         return self.decay_from is not None and self.batch >= self.decay_from + self.decay_batches
 
 
@@ -93,7 +117,7 @@ class Trainer:
         for group, lr in zip(self._groups(), self.base_lrs, strict=True):
             group["lr"] = lr * self.state.lr_scale()
         batch = to_device(batch, self.device)
-        if index < recipe.causal_batches:
+        if self.state.causal_only():
             causal = self.causal(batch)
             causal.backward()
             out = {"causal": causal.item()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from engine.training.optimizer import Muon, orthogonalise
 from engine.training.pack import UNUSED
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
 from engine.training.train import run
-from engine.training.trainer import Trainer
+from engine.training.trainer import State, Trainer
 from engine.weights import load_model
 
 VOCAB = 4096
@@ -235,3 +236,29 @@ def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
         Shards([tmp_path / "train-0000.npz"])
     with pytest.raises(BrokenCheckpoint, match="no shards"):
         Shards([])
+
+
+def test_a_plan_is_a_whole_run_in_so_much_time() -> None:
+    state = State(recipe=replace(RECIPE, causal_batches=10**6), batch=100, plan_seconds=1000.0)
+
+    def at(seconds: float) -> tuple[float, bool, float, bool]:
+        state.seconds = seconds
+        return round(state.lr_scale(), 3), state.causal_only(), state.mistakes_now(), state.finished()
+
+    assert at(0) == (1.0, True, 0.0, False)
+    assert at(160) == (1.0, False, 0.0, False)
+    assert at(550) == (1.0, False, 0.0, False)
+    assert at(775) == (0.5, False, 0.0, False)
+    assert at(910) == (0.2, False, 0.5, False)
+    assert at(1000) == (0.0, False, 0.5, True)
+
+
+def test_a_run_warms_up_again_after_it_has_cooled_down() -> None:
+    state = State(recipe=RECIPE, batch=10)
+    state.cool_down(4)
+    state.batch = 14
+    assert state.finished()
+    state.warm_up_again(0.5)
+    assert (state.finished(), state.lr_scale()) == (False, 0.25)
+    state.batch += 1
+    assert state.lr_scale() == 0.5
