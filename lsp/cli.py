@@ -184,6 +184,9 @@ def _add_eval(commands: Subparsers) -> None:
         metavar="HOW",
         help="also with these: " + ", ".join(d.value for d in Decoding),
     )
+    holes.add_argument(
+        "--oracle-length", action="store_true", help="also fills that know how long the answer is"
+    )
     warning = "\n\nThis RUNS CODE THE MODEL WROTE, in a restricted subprocess that is no security boundary."
     tasks = _add_command(
         suites,

@@ -76,7 +76,8 @@ def _grid(right: float, top: float, at: Callable[[float, float], str]) -> Iterab
     for step in range(5):
         batch = right * step / 4
         x, y = at(batch, 0).split(",")
-        yield f'<text x="{x}" y="{float(y) + 18:.1f}" text-anchor="middle">batch {batch:.0f}</text>'
+        anchor = "end" if step == 4 else "middle"
+        yield f'<text x="{x}" y="{float(y) + 18:.1f}" text-anchor="{anchor}">batch {batch:.0f}</text>'
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ suggestion was rejected.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
@@ -74,15 +74,19 @@ class Report:
         return asdict(self)
 
 
+Method = Callable[[Engine, Hole, int], Fill]
+"""Fills a hole with an engine, from a seed."""
+
+
 def evaluate_holes(
     engine: Engine,
     holes: Sequence[Hole],
     *,
     seed: int = 0,
-    decodings: Sequence[Decoding] = (),
+    others: Mapping[str, Method] | None = None,
     on_fill: Callable[[Fill], None] | None = None,
 ) -> Report:
-    """Fill every hole with the engine as a user has it, with each of `decodings`, and with each baseline.
+    """Fill every hole with the engine as a user has it, with each of `others`, and with each baseline.
 
     The methods take turns hole by hole, so that whatever else the machine does meets all of them alike.
 
@@ -90,11 +94,11 @@ def evaluate_holes(
         EngineError: the engine cannot serve a request.
     """
     warm_up = fill_hole(engine, holes[0], seed)
-    asked: dict[str, Decoding | None] = {"model": None, **{f"model, {d.value}": d for d in decodings}}
+    asked: dict[str, Method] = {"model": fill_hole, **(others or {})}
     methods: dict[str, list[Fill]] = {name: [] for name in asked}
     for hole in holes:
-        for name, decoding in asked.items():
-            methods[name].append(fill_hole(engine, hole, seed, decoding=decoding))
+        for name, method in asked.items():
+            methods[name].append(method(engine, hole, seed))
             if on_fill is not None:
                 on_fill(methods[name][-1])
     for name, baseline in BASELINES.items():

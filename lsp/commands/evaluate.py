@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +19,9 @@ from infill.evaluate.holes import cut_holes
 from infill.evaluate.humaneval import SPLITS as SPLITS
 from infill.evaluate.humaneval import PassRate, evaluate_tasks, failing_golds, read_tasks
 from infill.evaluate.humaneval import Report as TaskReport
+from infill.evaluate.oracle import fill_knowing_length
+from infill.evaluate.score import Method, evaluate_holes, fill_hole
 from infill.evaluate.score import Report as HoleReport
-from infill.evaluate.score import evaluate_holes
 from lsp.commands.errors import CommandError, Exit
 from lsp.commands.model import open_engine
 from lsp.version import __version__
@@ -35,8 +37,11 @@ def run_holes(
     model: str | None,
     as_json: bool,
     decodings: Sequence[Decoding] = (),
+    oracle_length: bool = False,
 ) -> Exit:
     """Evaluate on holes cut from a folder, as a user has it and with each of `decodings`.
+
+    `oracle_length` adds a row of fills that know how many tokens the answer has.
 
     Raises:
         EngineError: the model cannot be loaded.
@@ -44,8 +49,11 @@ def run_holes(
     """
     holes = cut_holes(directory, limit, seed)
     engine = open_engine(model)
-    with _progress("filling holes", len(holes) * (1 + len(decodings))) as advance:
-        report = evaluate_holes(engine, holes, seed=seed, decodings=decodings, on_fill=lambda _: advance())
+    others: dict[str, Method] = {f"model, {d.value}": partial(fill_hole, decoding=d) for d in decodings}
+    if oracle_length:
+        others["model, denoise, oracle length"] = fill_knowing_length
+    with _progress("filling holes", len(holes) * (1 + len(others))) as advance:
+        report = evaluate_holes(engine, holes, seed=seed, others=others, on_fill=lambda _: advance())
     if not as_json:
         _table_console().print(_hole_table(report))
     _print_json("holes", {"holes": len(holes), **report.as_json()})

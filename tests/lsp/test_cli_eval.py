@@ -95,3 +95,15 @@ def test_a_split_is_the_published_file_in_the_data_folder(tmp_path: Path) -> Non
     write_tasks(tmp_path, GOLD).rename(tmp_path / "HumanEval-SingleLineInfilling.jsonl.gz")
     run = run_cli([*arguments, "--json"], ScriptedEngine(["    y = y + x"]))
     assert json.loads(run.out)["all"]["pass_at_1"] == 1.0
+
+
+def test_fills_that_know_the_length_are_named_so(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["x"])
+    arguments = ["eval", "holes", str(folder_with_code(tmp_path)), "--limit", "4", "--json"]
+    run = run_cli([*arguments, "--oracle-length"], engine)
+    assert "model, denoise, oracle length" in {row["method"] for row in json.loads(run.out)["rows"]}
+    layouts = [request.layouts for request in engine.requests if request.layouts]
+    tokens = [
+        -(-len(scored.middles[0]) // 4) for scored in engine.scored
+    ]  # of four characters
+    assert [layout[0][0].free_tokens for layout in layouts] == tokens
