@@ -43,7 +43,12 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
         sampler = read_sampler_config(folder)
     folder.mkdir(parents=True, exist_ok=True)
     prompts = PromptConfig(
-        prefix_tokens=PREFIX_TOKENS, suffix_tokens=SUFFIX_TOKENS, chars_per_token=2.6, candidates=4
+        prefix_tokens=PREFIX_TOKENS,
+        suffix_tokens=SUFFIX_TOKENS,
+        chars_per_token=2.6,
+        candidates=4,
+        verified_candidates=3,
+        verified_tokens=256,
     )
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)

@@ -103,7 +103,5 @@ def test_fills_that_know_the_length_are_named_so(tmp_path: Path) -> None:
     run = run_cli([*arguments, "--oracle-length"], engine)
     assert "model, denoise, oracle length" in {row["method"] for row in json.loads(run.out)["rows"]}
     layouts = [request.layouts for request in engine.requests if request.layouts]
-    tokens = [
-        -(-len(scored.middles[0]) // 4) for scored in engine.scored
-    ]  # of four characters
+    tokens = [-(-len(scored.middles[0]) // 4) for scored in engine.scored]  # of four characters
     assert [layout[0][0].free_tokens for layout in layouts] == tokens
