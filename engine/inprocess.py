@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from engine.config import PromptConfig, SamplerConfig
     from engine.denoiser import Draft, Plan
-    from engine.model import DiffusionGemma
+    from engine.model import Network
     from engine.tokenizer import Tokenizer
 
 
@@ -64,13 +64,14 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     report("starting the tensor library")
     import torch
 
+    from engine.hardware import fastest
     from engine.tokenizer import Tokenizer
     from engine.weights import load_model
 
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    network = load_model(folder, dtype=dtype, device=device)
+    network = fastest(load_model(folder, dtype=dtype, device=device))
     return InProcessEngine(model or "embedded", folder, network, Tokenizer(folder), sampler, prompts)
 
 
@@ -85,7 +86,7 @@ class InProcessEngine:
         self,
         name: str,
         folder: Path,
-        network: DiffusionGemma,
+        network: Network,
         tokenizer: Tokenizer,
         sampler: SamplerConfig,
         prompts: PromptConfig,
@@ -97,21 +98,19 @@ class InProcessEngine:
             raise BrokenCheckpoint(
                 f"{folder}: the tokenizer has {tokenizer.size} ids, the model {network.config.vocab_size}"
             )
-        weight = network.embed_tokens.weight
         self._name, self._network, self._tokenizer = name, network, tokenizer
         self._sampler, self._prompts = sampler, prompts
-        self._cache = PrefixCache(network.config, dtype=weight.dtype, device=weight.device)
+        self._cache = PrefixCache(network.config, dtype=network.dtype, device=network.device)
         self._lock = threading.Lock()
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""
-        weight = self._network.embed_tokens.weight
         per_token = self._prompts.chars_per_token
         return EngineInfo(
             model=self._name,
-            parameters=sum(p.numel() for p in self._network.parameters()),
-            device=str(weight.device),
-            dtype=str(weight.dtype).removeprefix("torch."),
+            parameters=self._network.size,
+            device=str(self._network.device),
+            dtype=str(self._network.dtype).removeprefix("torch."),
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,

@@ -1,0 +1,73 @@
+"""What this machine computes fastest with: the layout of a model, its number format, threads, the allocator.
+
+Chosen by measuring, at load: processors do not say reliably what they are fast at. Knows nothing of what a
+model computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+import torch
+from torch import Tensor
+
+from engine.model import DiffusionGemma, Network
+from engine.packed import Matrix, PackedGemma, can_pack
+
+_ROWS, _IN, _OUT = 128, 256, 1024
+"""The product the formats are compared on, about the largest of a small model's layers."""
+
+_TRIALS = 7
+_WORTH = 0.75
+"""A less precise format has to take at most this share of the time."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them
+_KEPT_BYTES = 64 * 2**20
+
+
+def fastest(model: DiffusionGemma) -> Network:
+    """`model` as it runs fastest where it is: packed for a CPU, in bfloat16 where that is fast.
+
+    A model with experts to choose among, or on another device, is returned as it is.
+    """
+    if model.device.type != "cpu" or not can_pack(model.config):
+        return model
+    keep_freed_memory()
+    return PackedGemma(model, fast_dtype())
+
+
+def fast_dtype() -> torch.dtype:
+    """bfloat16 if this CPU multiplies matrices clearly faster in it than in float32, else float32."""
+    full, half = (seconds_per_product(dtype) for dtype in (torch.float32, torch.bfloat16))
+    return torch.bfloat16 if half < _WORTH * full else torch.float32
+
+
+@torch.inference_mode()
+def seconds_per_product(
+    dtype: torch.dtype, rows: int = _ROWS, inputs: int = _IN, outputs: int = _OUT
+) -> float:
+    """How long a product (rows, inputs) x (inputs, outputs) takes in `dtype` as a packed model does it."""
+    matrix = Matrix(torch.zeros(outputs, inputs), dtype)
+    x = torch.zeros(rows, inputs, dtype=dtype)
+    return min(_seconds(matrix, x) for _ in range(_TRIALS))  # the first one also warms up
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next step instead of giving it back to the system.
+
+    Every step needs the same few buffers again, and fetching them page by page takes longer than filling
+    them. Without glibc nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def _seconds(matrix: Matrix, x: Tensor) -> float:
+    began = time.perf_counter()
+    matrix(x)
+    return time.perf_counter() - began
