@@ -2,7 +2,7 @@
 
 It remembers which tokens it holds, so that a new prompt re-encodes only what lies behind the longest
 common prefix. Sliding layers keep all their keys too: a cache that had thrown away what left the window
-could not roll back. Knows nothing of prompts, documents or when to evict.
+could not roll back. Knows nothing of prompts, documents or when to evict (see `engine.cache_pool`).
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class PrefixCache:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def bytes(self) -> int:
+        """What its keys and values take, the room for more tokens included."""
+        return sum(tensor.nbytes for tensor in (*self._keys, *self._values))
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from index `length` on."""
@@ -73,6 +78,14 @@ class PrefixCache:
         for room, part in zip(rooms, (keys, values), strict=True):
             room[:, :, : part.shape[2]] = part
         return rooms
+
+    def copy(self, other: PrefixCache, count: int) -> None:
+        """Become the first `count` tokens of `other`, a cache of the same model."""
+        self.tokens = []
+        self.reserve(count)
+        for layer in range(len(self.config.layers)):
+            self.write(layer, 0, *other.first(layer, count))
+        self.tokens = other.tokens[:count]
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all up to their end."""

@@ -43,6 +43,9 @@ Spans = tuple[tuple[tuple[int, int], ...], ...]
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
 
+CACHE_BYTES = {"cpu": 64 * 2**20, "gpu": 2 * 2**30}
+"""Of prefix caches kept, by where they are: some 80 places of the embedded model on a CPU."""
+
 _LOOK_S = 0.05
 """How long a request waits for another before it looks again whether it is still wanted."""
 
@@ -76,7 +79,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
 
 
 class InProcessEngine:
-    """A loaded model, its tokenizer and its prefix cache; see `engine.request.Engine`.
+    """A loaded model, its tokenizer and its prefix caches; see `engine.request.Engine`.
 
     Raises:
         BrokenCheckpoint: the tokenizer has more ids than the model has embeddings.
@@ -91,7 +94,7 @@ class InProcessEngine:
         sampler: SamplerConfig,
         prompts: PromptConfig,
     ) -> None:
-        from engine.cache import PrefixCache
+        from engine.cache_pool import CachePool
         from engine.errors import BrokenCheckpoint
 
         if tokenizer.size > network.config.vocab_size:
@@ -100,7 +103,11 @@ class InProcessEngine:
             )
         self._name, self._network, self._tokenizer = name, network, tokenizer
         self._sampler, self._prompts = sampler, prompts
-        self._cache = PrefixCache(network.config, dtype=network.dtype, device=network.device)
+        max_bytes = CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"]
+        self._pool = CachePool(
+            network.config, dtype=network.dtype, device=network.device, max_bytes=max_bytes
+        )
+        self._cache = self._pool.best([])
         self._lock = threading.Lock()
 
     def info(self) -> EngineInfo:
@@ -180,7 +187,7 @@ class InProcessEngine:
 
     @contextlib.contextmanager
     def _prefix(self, prompt: Prompt, cancelled: threading.Event) -> Iterator[bool]:
-        """Has the cache to itself, with `prompt` in it; False where nobody waits any more."""
+        """Has the caches to itself, with `prompt` in it; False where nobody waits any more."""
         import torch
 
         from engine.cache import encode_prefix
@@ -192,6 +199,7 @@ class InProcessEngine:
                 return
         try:
             tokens = lay_out(prompt, self._tokenizer, self._prompts)
+            self._cache = self._pool.best(tokens)
             with torch.inference_mode():
                 encode_prefix(self._network, self._cache, tokens, cancelled)
             yield not cancelled.is_set()

@@ -78,6 +78,7 @@ def test_positions_are_followed_when_they_change(model: DiffusionGemma) -> None:
     """The rotations of the last call are kept: they must not be those of other positions."""
     packed = PackedGemma(model, torch.float32)
     before = outputs(packed, 1, conditioned=False)
+    canvas = torch.zeros(1, 4, dtype=torch.long)
     cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
     with torch.inference_mode():
         encode_prefix(packed, cache, [5] * 2100)  # past the first table of positions
