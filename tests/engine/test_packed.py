@@ -82,9 +82,7 @@ def test_positions_are_followed_when_they_change(model: DiffusionGemma) -> None:
     cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
     with torch.inference_mode():
         encode_prefix(packed, cache, [5] * 2100)  # past the first table of positions
-        packed.denoise(
-            torch.zeros(1, 4, dtype=torch.long), torch.arange(30, 34)[None], over_cache(cache), None
-        )
+        packed.denoise(canvas, torch.arange(30, 34)[None], over_cache(cache), None)
     for a, b in zip(before, outputs(packed, 1, conditioned=False), strict=True):
         assert a.equal(b)
 
