@@ -7,6 +7,7 @@ they share the prefix cache. Importing this module does not import torch; loadin
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,9 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     folder = resolve(model, report)
     sampler, prompts = read_sampler_config(folder), read_prompt_config(folder)
     report("starting the tensor library")
+    # Read by GNU's OpenMP as it starts: how long its threads spin at a barrier before they sleep. Its own
+    # choice is milliseconds, which on cores shared with other programs are lost at every matrix product.
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     import torch
 
     from engine.hardware import fastest
