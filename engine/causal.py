@@ -38,10 +38,12 @@ def token_scores(model: Network, cache: PrefixCache, middles: Sequence[Sequence[
 
 
 @torch.inference_mode()
-def write_greedily(model: Network, cache: PrefixCache, prefix: Sequence[int], limit: int) -> list[int]:
+def write_greedily(
+    model: Network, cache: PrefixCache, prefix: Sequence[int], limit: int, *, to_the_limit: bool = False
+) -> list[int]:
     """Up to `limit` tokens after `prefix`, each the likeliest, ending before the end-of-middle token.
 
-    Leaves the cache with the prefix alone.
+    Going on `to_the_limit` instead makes runs comparable. Leaves the cache with the prefix alone.
     """
     cache.rollback(max(0, min(len(cache), len(prefix) - 1)))  # so that there is a last state to read
     written: list[int] = []
@@ -49,7 +51,7 @@ def write_greedily(model: Network, cache: PrefixCache, prefix: Sequence[int], li
         states = encode_prefix(model, cache, [*prefix, *written])
         assert states is not None
         token = int(model.logits(states[:, -1:]).argmax())
-        if token == Special.EOM:
+        if token == Special.EOM and not to_the_limit:
             break
         written.append(token)
     cache.rollback(len(prefix))
