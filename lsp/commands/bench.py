@@ -103,10 +103,9 @@ def _rows(
     from infill.request import FillRequest
 
     offset = recording.offset
+    begun = "    def total(self) -> float:\n        return "
     line = FillRequest(
-        text=recording.text[:offset]
-        + "    def total(self) -> float:\n        return "
-        + recording.text[offset:],
+        text=recording.text[:offset] + begun + recording.text[offset:],
         language=recording.language,
         offset=offset + len(begun),
         canvas_tokens=_LINE,
