@@ -15,7 +15,8 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import InvalidRequest
-from engine.model import Attend, Network, attention
+from engine.model import Attend, attention
+from engine.network import Network
 
 _BLOCK = 256
 """Cache capacity grows by this many tokens at a time."""

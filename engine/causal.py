@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.cache import PrefixCache, after_cache, encode_prefix
-from engine.model import Network
+from engine.network import Network
 from engine.special import Special
 
 

@@ -18,7 +18,7 @@ from engine import sampler
 from engine.cache import PrefixCache, over_cache
 from engine.config import SamplerConfig
 from engine.errors import InvalidRequest
-from engine.model import Network
+from engine.network import Network
 from engine.request import Stop
 
 Constrain = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -12,7 +12,8 @@ import time
 import torch
 from torch import Tensor
 
-from engine.model import DiffusionGemma, Network
+from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.packed import Matrix, PackedGemma, can_pack
 
 _ROWS, _IN, _OUT = 128, 256, 1024

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from engine.config import PromptConfig, SamplerConfig
     from engine.denoiser import Draft, Plan
-    from engine.model import Network
+    from engine.network import Network
     from engine.tokenizer import Tokenizer
 
 

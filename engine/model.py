@@ -11,7 +11,6 @@ Source: the reference implementation in `transformers` (`models/diffusion_gemma`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,28 +23,6 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 Rope = tuple[Tensor, Tensor]
 """cos and sin, each (b or 1, 1, n, head_dim)."""
-
-
-class Network(Protocol):
-    """What the engine asks of a model, whichever way it is laid out in memory.
-
-    `encode`, `denoise` and the others are those of `DiffusionGemma`; `dtype` and `device` are those of keys
-    and values, `size` is the number of parameters.
-    """
-
-    @property
-    def config(self) -> ModelConfig: ...
-    @property
-    def dtype(self) -> torch.dtype: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def size(self) -> int: ...
-    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor: ...
-    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor: ...
-    def embed(self, ids: Tensor) -> Tensor: ...
-    def mean_embed(self, probabilities: Tensor) -> Tensor: ...
-    def logits(self, states: Tensor) -> Tensor: ...
 
 
 class DiffusionGemma(nn.Module):

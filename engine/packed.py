@@ -27,7 +27,7 @@ def can_pack(config: ModelConfig) -> bool:
 
 
 class PackedGemma:
-    """A `DiffusionGemma` to be run, not trained; see `engine.model.Network`.
+    """A `DiffusionGemma` to be run, not trained; see `engine.network.Network`.
 
     `dtype` is that of matrices, keys and values; the residual stream is float32. The final states that
     `encode` and `denoise` return lack the last norm's weight, which `logits` has in its matrix.

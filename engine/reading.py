@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.cache import PrefixCache, over_cache
-from engine.model import Network
+from engine.network import Network
 from engine.special import Special
 
 

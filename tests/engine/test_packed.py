@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.model import DiffusionGemma, Network
+from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.packed import PackedGemma, can_pack
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
