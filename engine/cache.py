@@ -2,7 +2,7 @@
 
 It remembers which tokens it holds, so that a new prompt re-encodes only what lies behind the longest
 common prefix. Sliding layers keep all their keys too: a cache that had thrown away what left the window
-could not roll back. Knows nothing of prompts, documents or when to evict.
+could not roll back. Knows nothing of prompts, documents or when to evict (see `engine.cache_pool`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import InvalidRequest
-from engine.model import Attend, DiffusionGemma, attention
+from engine.model import Attend, attention
+from engine.network import Network
 
 _BLOCK = 256
 """Cache capacity grows by this many tokens at a time."""
@@ -37,6 +38,11 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def bytes(self) -> int:
+        """What its keys and values take, the room for more tokens included."""
+        return sum(tensor.nbytes for tensor in (*self._keys, *self._values))
+
     def rollback(self, length: int) -> None:
         """Forget all tokens from index `length` on."""
         del self.tokens[length:]
@@ -57,6 +63,30 @@ class PrefixCache:
     def first(self, layer: int, count: int) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer's first `count` tokens, whatever its window."""
         return self._keys[layer][:, :, :count], self._values[layer][:, :, :count]
+
+    def room(self, layer: int, batch: int, count: int) -> tuple[Tensor, Tensor]:
+        """What `read` returns for each of `batch` canvases, with room for `count` more tokens behind it.
+
+        For one canvas it is a view: it stands until the cache is written to.
+        """
+        self.reserve(len(self) + count)
+        keys, values = self.read(layer)
+        if batch == 1:
+            start, end = len(self) - keys.shape[2], len(self) + count
+            return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
+        shape = (batch, keys.shape[1], keys.shape[2] + count, keys.shape[3])
+        rooms = keys.new_empty(shape), values.new_empty(shape)
+        for room, part in zip(rooms, (keys, values), strict=True):
+            room[:, :, : part.shape[2]] = part
+        return rooms
+
+    def copy(self, other: PrefixCache, count: int) -> None:
+        """Become the first `count` tokens of `other`, a cache of the same model."""
+        self.tokens = []
+        self.reserve(count)
+        for layer in range(len(self.config.layers)):
+            self.write(layer, 0, *other.first(layer, count))
+        self.tokens = other.tokens[:count]
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all up to their end."""
@@ -81,14 +111,14 @@ class PrefixCache:
 
     def _larger(self, index: int, store: list[Tensor], capacity: int) -> Tensor:
         layer, used = self.config.layers[index], len(self.tokens)
-        new = torch.zeros(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
+        new = torch.empty(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
         if store:
             new[:, :, :used] = store[index][:, :, :used]
         return new
 
 
 def encode_prefix(
-    model: DiffusionGemma,
+    model: Network,
     cache: PrefixCache,
     tokens: Sequence[int],
     cancelled: threading.Event | None = None,
@@ -154,11 +184,22 @@ def after_cache(cache: PrefixCache, start: int, count: int) -> Attend:
 
 
 def over_cache(cache: PrefixCache) -> Attend:
-    """Attention of a canvas batch (b, …) to the cached prefix and to all of itself; writes nothing."""
+    """Attention of a canvas batch (b, n, …) to the cached prefix and to all of itself.
+
+    What it returns serves all steps of one canvas length: keys and values are written behind the prefix, in
+    the cache's own spare room for one canvas, in a copy for more, so that no step copies the prefix again.
+    What the cache holds is only read.
+    """
+    rooms: dict[int, tuple[Tensor, Tensor]] = {}
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        k, v = _joined(cache.read(layer), k, v)
-        return attention(q, k, v)
+        b, n = k.shape[0], k.shape[2]
+        if layer not in rooms or len(rooms[layer][0]) < b:
+            rooms[layer] = cache.room(layer, b, n)
+        keys, values = rooms[layer]
+        keys[:b, :, -n:] = k
+        values[:b, :, -n:] = v
+        return attention(q, keys[:b], values[:b])
 
     return attend
 
@@ -166,4 +207,4 @@ def over_cache(cache: PrefixCache) -> Attend:
 def _joined(cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """One row of cached keys and values in front of a batch's own."""
     keys, values = (part.expand(len(k), -1, -1, -1) for part in cached)
-    return torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)
+    return torch.cat((keys, k.to(keys.dtype)), dim=2), torch.cat((values, v.to(values.dtype)), dim=2)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import torch
 
 from engine.cache import PrefixCache, after_cache, encode_prefix
-from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.special import Special
 
 
-def score(model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[float]:
+def score(model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[float]:
     """Mean log-probability per token of each middle after the prefix in `cache`, in nats, one forward.
 
     Each middle counts with the end-of-middle token behind it. The cache is only read.
@@ -24,9 +24,7 @@ def score(model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[
 
 
 @torch.inference_mode()
-def token_scores(
-    model: DiffusionGemma, cache: PrefixCache, middles: Sequence[Sequence[int]]
-) -> list[list[float]]:
+def token_scores(model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[list[float]]:
     """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, Special.EOM] for middle in middles]
@@ -40,10 +38,12 @@ def token_scores(
 
 
 @torch.inference_mode()
-def write_greedily(model: DiffusionGemma, cache: PrefixCache, prefix: Sequence[int], limit: int) -> list[int]:
+def write_greedily(
+    model: Network, cache: PrefixCache, prefix: Sequence[int], limit: int, *, to_the_limit: bool = False
+) -> list[int]:
     """Up to `limit` tokens after `prefix`, each the likeliest, ending before the end-of-middle token.
 
-    Leaves the cache with the prefix alone.
+    Going on `to_the_limit` instead makes runs comparable. Leaves the cache with the prefix alone.
     """
     cache.rollback(max(0, min(len(cache), len(prefix) - 1)))  # so that there is a last state to read
     written: list[int] = []
@@ -51,7 +51,7 @@ def write_greedily(model: DiffusionGemma, cache: PrefixCache, prefix: Sequence[i
         states = encode_prefix(model, cache, [*prefix, *written])
         assert states is not None
         token = int(model.logits(states[:, -1:]).argmax())
-        if token == Special.EOM:
+        if token == Special.EOM and not to_the_limit:
             break
         written.append(token)
     cache.rollback(len(prefix))

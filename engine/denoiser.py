@@ -18,12 +18,13 @@ from engine import sampler
 from engine.cache import PrefixCache, over_cache
 from engine.config import SamplerConfig
 from engine.errors import InvalidRequest
-from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.request import Stop
 
-Constrain = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Logits (batch, canvas, vocab) -> the same with what may not be chosen turned off, and a boolean
-(batch, canvas) of the positions that are left without a choice."""
+Constrain = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(logits (rows, vocab), canvases (rows,), positions (rows,)) -> boolean (rows,). Turns off in place what
+may not be chosen (`sampler.OFF`) and returns which rows are left without a choice. Rows are ordered by canvas
+and position; pinned positions and finished canvases have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Plan:
     `pins` (length,) or (batch, length) holds token ids, `sampler.FREE` where the model chooses; `start`
     (batch, length) likewise the tokens the canvas begins with where it does not begin as noise.
     `constrain` is applied to the logits of every step. `deadline_ms` counts from `started`, a
-    `time.perf_counter()` value.
+    `time.perf_counter()` value. `draw` is how tokens are sampled.
     """
 
     length: int
@@ -63,11 +64,12 @@ class Plan:
     constrain: Constrain | None = None
     deadline_ms: float | None = None
     started: float | None = None
+    draw: sampler.Draw = sampler.draw_by_inversion
 
 
 @torch.inference_mode()
 def denoise(
-    model: DiffusionGemma,
+    network: Network,
     cache: PrefixCache,
     config: SamplerConfig,
     plan: Plan,
@@ -76,23 +78,20 @@ def denoise(
     """Denoise a batch of canvases that continue the prefix in `cache`, which is only read.
 
     `cancelled` and the deadline are checked at every step. Draws come from one generator in a fixed
-    order (canvas, then per step: samples, fresh noise), so that a seed gives one result, and the same
-    one as the reference implementation's.
+    order (canvas, then per step: samples, fresh noise), so that a seed gives one result; with
+    `sampler.draw_like_reference` it is the reference implementation's.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
     """
     started = time.perf_counter() if plan.started is None else plan.started
     steps = plan.max_steps or config.max_denoising_steps
-    if len(cache) + plan.length > model.config.max_position_embeddings:
+    if len(cache) + plan.length > network.config.max_position_embeddings:
         raise InvalidRequest(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's "
-            f"{model.config.max_position_embeddings} positions"
+            f"{network.config.max_position_embeddings} positions"
         )
-    generator = torch.Generator(device=cache.device).manual_seed(plan.seed)
-    positions = torch.arange(len(cache), len(cache) + plan.length, device=cache.device)[None]
-    attend = over_cache(cache)
-    state = _State.start(plan, model.config.vocab_size, generator)
+    run = _Run(network, cache, config, plan)
     draft: Draft | None = None
     best: Draft | None = None
     for remaining in range(steps, 0, -1):
@@ -101,121 +100,132 @@ def denoise(
                 yield replace(draft, stop=Stop.CANCELLED)
             return
         step_started = time.perf_counter()
-        soft = None if state.logits is None else model.soft_embed(state.logits)
-        raw = model.logits(model.denoise(state.canvas, positions, attend, soft))
-        schedule = _Schedule(config=config, remaining=remaining, steps=steps)
-        state = _advance(state, raw, plan, schedule, generator, model.embed_tokens.weight.dtype)
+        run.step(sampler.temperature(config, remaining, steps))
+        all_finished = run.retire()  # the one synchronisation with the device
         now = time.perf_counter()
         elapsed_ms, step_ms = 1e3 * (now - started), 1e3 * (now - step_started)
-        stop = _stop(state, remaining, plan.deadline_ms, elapsed_ms, step_ms)
-        draft = state.draft(steps - remaining + 1, elapsed_ms, stop)
+        stop = _stop(all_finished, remaining, plan.deadline_ms, elapsed_ms, step_ms)
+        draft = run.draft(steps - remaining + 1, elapsed_ms, stop)
         best = draft if best is None else _surer(best, draft)
         yield best if stop is Stop.DEADLINE else draft
         if stop is not None:
             return
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Schedule:
-    """Where in the schedule a step is: `remaining` of `steps` are left, this one included."""
+class _Run:
+    """A batch of canvases on their way; every tensor is replaced, not changed, once a draft may hold it.
 
-    config: SamplerConfig
-    remaining: int
-    steps: int
+    All are (batch, canvas) but `_active`, the canvases that still change, and `_rows`, the positions of
+    those that the model chooses, as indices into the flat batch. Nothing is computed for the others behind
+    the last layer: a pinned position is certain and conditions the next step with its own embedding.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class _State:
-    """What one step hands to the next; `logits` are temperature-scaled, for the self-conditioning."""
-
-    canvas: Tensor
-    argmax: Tensor
-    free: Tensor
-    finished: Tensor
-    steps: Tensor
-    history: tuple[Tensor, ...] = ()
-    logits: Tensor | None = None
-    raw: Tensor | None = None
-
-    @classmethod
-    def start(cls, plan: Plan, vocab: int, generator: torch.Generator) -> _State:
-        """Noise with the pins in it."""
+    def __init__(self, network: Network, cache: PrefixCache, config: SamplerConfig, plan: Plan) -> None:
+        device = cache.device
+        self._network, self._config, self._plan = network, config, plan
+        self._generator = torch.Generator(device=device).manual_seed(plan.seed)
+        self._positions = torch.arange(len(cache), len(cache) + plan.length, device=device)[None]
+        self._attend = over_cache(cache)
         shape = (plan.batch, plan.length)
-        canvas = sampler.pin_tokens(sampler.random_canvas(shape, vocab, generator), plan.start)
-        canvas = sampler.pin_tokens(canvas, plan.pins)
-        return cls(
-            canvas=canvas,
-            argmax=canvas,
-            free=torch.ones_like(canvas, dtype=torch.bool),
-            finished=torch.zeros(plan.batch, dtype=torch.bool, device=canvas.device),
-            steps=torch.zeros(plan.batch, dtype=torch.int64, device=canvas.device),
-        )
+        canvas = sampler.random_canvas(shape, network.config.vocab_size, self._generator)
+        self._canvas = sampler.pin_tokens(sampler.pin_tokens(canvas, plan.start), plan.pins)
+        choosable = torch.ones(shape, dtype=torch.bool, device=device)
+        self._choosable = choosable if plan.pins is None else choosable & (plan.pins == sampler.FREE)
+        self._argmax, self._free = self._canvas, self._choosable
+        self._confidence = torch.ones(shape, device=device)
+        self._finished = torch.zeros(plan.batch, dtype=torch.bool, device=device)
+        self._steps = torch.zeros(plan.batch, dtype=torch.int64, device=device)
+        self._history: list[Tensor] = []
+        self._probabilities: Tensor | None = None
+        self._active = torch.arange(plan.batch, device=device)
+        self._rows = torch.nonzero(self._choosable.flatten())[:, 0]
+
+    def step(self, temperature: float) -> None:
+        """One pass of the network and one round of acceptance."""
+        plan, canvas = self._plan, self._canvas[self._active]
+        states = self._network.denoise(canvas, self._positions, self._attend, self._soft(canvas))
+        logits = self._network.logits(self._chosen(states))
+        free = torch.ones_like(self._rows, dtype=torch.bool)
+        if plan.constrain is not None:
+            free = ~plan.constrain(logits, self._rows // plan.length, self._rows % plan.length)
+        choice = sampler.choose(logits, temperature, self._draw)
+        entropies = self._spread(torch.zeros_like(self._confidence), choice.entropy)
+        accepted = sampler.accept(entropies, self._config.entropy_bound)
+        shape = (plan.batch, plan.length)
+        noise = sampler.random_canvas(shape, self._network.config.vocab_size, self._generator)
+        renoised = torch.where(accepted, self._spread(self._canvas, choice.sampled), noise)
+        self._canvas = self._spread(self._canvas, renoised.flatten()[self._rows])
+        self._argmax = self._spread(self._argmax, choice.argmax)
+        self._confidence = self._spread(self._confidence, choice.confidence)
+        self._free = self._spread(self._free, free)
+        self._probabilities = choice.probabilities
+        self._steps = self._steps + ~self._finished
+        self._finish(entropies)
+
+    def retire(self) -> bool:
+        """Drop the canvases that have finished; whether none is left."""
+        active = torch.nonzero(~self._finished)[:, 0]
+        if len(active) < len(self._active):
+            keep = ~self._finished[self._rows // self._plan.length]
+            self._active, self._rows = active, self._rows[keep]
+            if self._probabilities is not None:
+                self._probabilities = self._probabilities[keep]
+        return len(active) == 0
 
     def draft(self, number: int, elapsed_ms: float, stop: Stop | None) -> Draft:
         """What a caller gets to see of it."""
-        assert self.raw is not None
-        chosen = self.raw.gather(-1, self.argmax[..., None])[..., 0]
         return Draft(
             number=number,
-            tokens=self.argmax,
-            confidence=(chosen - self.raw.logsumexp(-1)).exp(),
-            free=self.free,
-            steps=self.steps,
+            tokens=self._argmax,
+            confidence=self._confidence,
+            free=self._free,
+            steps=self._steps,
             elapsed_ms=elapsed_ms,
             stop=stop,
         )
 
+    def _soft(self, canvas: Tensor) -> Tensor | None:
+        """The mean embeddings (active, canvas, hidden) of the last step's probabilities."""
+        if self._probabilities is None:
+            return None
+        mean = self._network.mean_embed(self._probabilities)
+        if self._whole(canvas):
+            return mean.view(*canvas.shape, -1)
+        soft = self._network.embed(canvas).to(mean.dtype).flatten(0, 1)
+        soft[self._local()] = mean
+        return soft.view(*canvas.shape, -1)
 
-def _advance(
-    old: _State,
-    raw: Tensor,
-    plan: Plan,
-    schedule: _Schedule,
-    generator: torch.Generator,
-    soft_dtype: torch.dtype,
-) -> _State:
-    """One step of the sampler; canvases that have finished keep everything as it is."""
-    config = schedule.config
-    raw, free = _constrained(raw, plan)
-    scaled = raw / sampler.temperature(config, schedule.remaining, schedule.steps)
-    sampled = sampler.sample(scaled, generator)
-    argmax = scaled.argmax(-1)
-    entropies = sampler.entropy(scaled)
-    accepted = sampler.accept(entropies, config.entropy_bound)
-    noise = sampler.random_canvas((raw.shape[0], raw.shape[1]), raw.shape[2], generator)
-    canvas = sampler.pin_tokens(torch.where(accepted, sampled, noise), plan.pins)
-    if old.logits is not None and old.raw is not None:
-        done = old.finished[:, None]
-        argmax = torch.where(done, old.argmax, argmax)
-        canvas = torch.where(done, old.canvas, canvas)
-        free = torch.where(done, old.free, free)
-        scaled = torch.where(done[..., None], old.logits, scaled)
-        raw = torch.where(done[..., None], old.raw, raw)
-    finished = old.finished
-    if config.confidence_threshold is not None and config.stability_threshold is not None:
-        stable = _stable(old.history, argmax, config.stability_threshold)
-        finished = finished | (stable & sampler.confident(entropies, free, config.confidence_threshold))
-    return _State(
-        canvas=canvas,
-        argmax=argmax,
-        free=free,
-        finished=finished,
-        steps=old.steps + ~old.finished,
-        history=(*old.history, argmax)[-max(1, config.stability_threshold or 1) :],
-        logits=scaled.to(soft_dtype),
-        raw=raw,
-    )
+    def _chosen(self, states: Tensor) -> Tensor:
+        """The states (rows, hidden) of the positions that the model chooses."""
+        flat = states.flatten(0, 1)
+        return flat if self._whole(states[..., 0]) else flat[self._local()]
 
+    def _whole(self, canvas: Tensor) -> bool:
+        """Whether the model chooses all positions of the active canvases."""
+        return len(self._rows) == canvas.numel()
 
-def _constrained(raw: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    """The logits with constraints and pins applied, and where that leaves the model a choice."""
-    free = torch.ones(raw.shape[:-1], dtype=torch.bool, device=raw.device)
-    if plan.constrain is not None:
-        raw, forced = plan.constrain(raw)
-        free = free & ~forced
-    if plan.pins is not None:
-        free = free & (plan.pins == sampler.FREE)
-    return sampler.pin_logits(raw, plan.pins), free
+    def _local(self) -> Tensor:
+        """`_rows` as indices into the active canvases alone."""
+        index = torch.cumsum(~self._finished, 0) - 1
+        return index[self._rows // self._plan.length] * self._plan.length + self._rows % self._plan.length
+
+    def _draw(self, probabilities: Tensor) -> Tensor:
+        return self._plan.draw(probabilities, self._rows, self._canvas.numel(), self._generator)
+
+    def _spread(self, over: Tensor, values: Tensor) -> Tensor:
+        """A copy of `over` (batch, canvas) with `values` (rows,) at the positions the model chooses."""
+        out = over.flatten().clone()
+        out[self._rows] = values
+        return out.view_as(over)
+
+    def _finish(self, entropies: Tensor) -> None:
+        """Note which canvases are stable and confident."""
+        config = self._config
+        if config.confidence_threshold is not None and config.stability_threshold is not None:
+            stable = _stable(self._history, self._argmax, config.stability_threshold)
+            sure = sampler.confident(entropies, self._free, config.confidence_threshold)
+            self._finished = self._finished | (stable & sure)
+            self._history = [*self._history, self._argmax][-max(1, config.stability_threshold) :]
 
 
 def _surer(best: Draft, latest: Draft) -> Draft:
@@ -236,7 +246,7 @@ def _score(draft: Draft) -> Tensor:
     return (log_p * draft.free).sum(-1) / draft.free.sum(-1).clamp(min=1)
 
 
-def _stable(history: tuple[Tensor, ...], argmax: Tensor, threshold: int) -> Tensor:
+def _stable(history: list[Tensor], argmax: Tensor, threshold: int) -> Tensor:
     """Whether each canvas's argmax equals that of the last `threshold` steps: (batch,)."""
     if len(history) < threshold:
         return torch.zeros(argmax.shape[0], dtype=torch.bool, device=argmax.device)
@@ -245,9 +255,9 @@ def _stable(history: tuple[Tensor, ...], argmax: Tensor, threshold: int) -> Tens
 
 
 def _stop(
-    state: _State, remaining: int, deadline_ms: float | None, elapsed_ms: float, step_ms: float
+    all_finished: bool, remaining: int, deadline_ms: float | None, elapsed_ms: float, step_ms: float
 ) -> Stop | None:
-    if bool(state.finished.all()):  # the one synchronisation with the device
+    if all_finished:
         return Stop.CONFIDENT
     if remaining == 1:
         return Stop.STEPS

@@ -7,6 +7,7 @@ they share the prefix cache. Importing this module does not import torch; loadin
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from engine.config import PromptConfig, SamplerConfig
     from engine.denoiser import Draft, Plan
-    from engine.model import DiffusionGemma
+    from engine.network import Network
     from engine.tokenizer import Tokenizer
 
 
@@ -43,6 +44,9 @@ Spans = tuple[tuple[tuple[int, int], ...], ...]
 
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
+
+CACHE_BYTES = {"cpu": 64 * 2**20, "gpu": 2 * 2**30}
+"""Of prefix caches kept, by where they are: some 80 places of the embedded model on a CPU."""
 
 _LOOK_S = 0.05
 """How long a request waits for another before it looks again whether it is still wanted."""
@@ -63,20 +67,24 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     folder = resolve(model, report)
     sampler, prompts = read_sampler_config(folder), read_prompt_config(folder)
     report("starting the tensor library")
+    # Read by GNU's OpenMP as it starts: how long its threads spin at a barrier before they sleep. Its own
+    # choice is milliseconds, which on cores shared with other programs are lost at every matrix product.
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     import torch
 
+    from engine.hardware import fastest
     from engine.tokenizer import Tokenizer
     from engine.weights import load_model
 
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    network = load_model(folder, dtype=dtype, device=device)
+    network = fastest(load_model(folder, dtype=dtype, device=device))
     return InProcessEngine(model or "embedded", folder, network, Tokenizer(folder), sampler, prompts)
 
 
 class InProcessEngine:
-    """A loaded model, its tokenizer and its prefix cache; see `engine.request.Engine`.
+    """A loaded model, its tokenizer and its prefix caches; see `engine.request.Engine`.
 
     Raises:
         BrokenCheckpoint: the tokenizer has more ids than the model has embeddings.
@@ -86,33 +94,35 @@ class InProcessEngine:
         self,
         name: str,
         folder: Path,
-        network: DiffusionGemma,
+        network: Network,
         tokenizer: Tokenizer,
         sampler: SamplerConfig,
         prompts: PromptConfig,
     ) -> None:
-        from engine.cache import PrefixCache
+        from engine.cache_pool import CachePool
         from engine.errors import BrokenCheckpoint
 
         if tokenizer.size > network.config.vocab_size:
             raise BrokenCheckpoint(
                 f"{folder}: the tokenizer has {tokenizer.size} ids, the model {network.config.vocab_size}"
             )
-        weight = network.embed_tokens.weight
         self._name, self._network, self._tokenizer = name, network, tokenizer
         self._sampler, self._prompts = sampler, prompts
-        self._cache = PrefixCache(network.config, dtype=weight.dtype, device=weight.device)
+        max_bytes = CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"]
+        self._pool = CachePool(
+            network.config, dtype=network.dtype, device=network.device, max_bytes=max_bytes
+        )
+        self._cache = self._pool.best([])
         self._lock = threading.Lock()
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""
-        weight = self._network.embed_tokens.weight
         per_token = self._prompts.chars_per_token
         return EngineInfo(
             model=self._name,
-            parameters=sum(p.numel() for p in self._network.parameters()),
-            device=str(weight.device),
-            dtype=str(weight.dtype).removeprefix("torch."),
+            parameters=self._network.size,
+            device=str(self._network.device),
+            dtype=str(self._network.dtype).removeprefix("torch."),
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
@@ -218,7 +228,7 @@ class InProcessEngine:
 
     @contextlib.contextmanager
     def _prefix(self, prompt: Prompt, cancelled: threading.Event) -> Iterator[bool]:
-        """Has the cache to itself, with `prompt` in it; False where nobody waits any more."""
+        """Has the caches to itself, with `prompt` in it; False where nobody waits any more."""
         import torch
 
         from engine.cache import encode_prefix
@@ -230,6 +240,7 @@ class InProcessEngine:
                 return
         try:
             tokens = lay_out(prompt, self._tokenizer, self._prompts)
+            self._cache = self._pool.best(tokens)
             with torch.inference_mode():
                 encode_prefix(self._network, self._cache, tokens, cancelled)
             yield not cancelled.is_set()

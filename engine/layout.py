@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.errors import InvalidRequest
 from engine.request import Layout
-from engine.sampler import FREE, allow_all_but
+from engine.sampler import FREE, OFF
 from engine.special import Special
 from engine.tokenizer import Tokenizer
 
@@ -34,10 +34,12 @@ class Arranged:
     inner: Tensor
     spans: tuple[tuple[_Span, ...], ...]
 
-    def constrain(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """`logits` (batch, canvas, vocab) without special tokens where `inner`; nothing is forced."""
-        free = torch.zeros(logits.shape[:-1], dtype=torch.bool, device=logits.device)
-        return allow_all_but(logits, self.inner, [int(s) for s in Special]), free
+    def constrain(self, logits: Tensor, canvases: Tensor, positions: Tensor) -> Tensor:
+        """Turns special tokens off in `logits` where `inner`; nothing is forced. See `engine.denoiser`."""
+        ids = torch.tensor([int(s) for s in Special], device=logits.device)
+        inner = self.inner[canvases, positions]
+        logits[:, ids] = torch.where(inner[:, None], OFF, logits[:, ids])
+        return torch.zeros_like(inner)
 
 
 def arrange(

@@ -30,11 +30,26 @@ class DiffusionGemma(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: ModelConfig = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, layer) for layer in config.layers)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_conditioning = SelfConditioning(config)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of weights, keys and values."""
+        return self.embed_tokens.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embed_tokens.weight.device
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are."""
+        return sum(p.numel() for p in self.parameters())
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Run the encoder over `ids` (b, n) at `positions` (1 or b, n): final states (b, n, hidden)."""
@@ -55,8 +70,12 @@ class DiffusionGemma(nn.Module):
 
     def soft_embed(self, logits: Tensor) -> Tensor:
         """The mean embedding under softmax(`logits` (b, n, vocab)): (b, n, hidden)."""
+        return self.mean_embed(logits.softmax(-1, dtype=torch.float32))
+
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """The mean embedding (…, hidden) under `probabilities` (…, vocab)."""
         weight = self.embed_tokens.weight
-        return (logits.softmax(-1, dtype=torch.float32).to(weight.dtype) @ weight) * self._embed_scale()
+        return (probabilities.to(weight.dtype) @ weight) * self._embed_scale()
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (b, n, vocab) of final states (b, n, hidden)."""
@@ -272,7 +291,24 @@ def rotate(x: Tensor, rotation: Rope) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Scaled-by-one attention with grouped KV heads; `mask` is True where a query may look."""
+    """Scaled-by-one attention with grouped KV heads; `mask` (n, keys) is True where a query may look."""
+    if q.device.type == "cpu" and not q.requires_grad:
+        return _attention_on_cpu(q, k, v, mask)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
     )
+
+
+def _attention_on_cpu(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same as two batched products: torch's fused CPU kernel took up to three times as long, since its
+    own products know no bfloat16 instructions on some CPUs. Query heads of a group become more rows.
+    """
+    b, heads, n, d = q.shape
+    kv, group = k.shape[1], heads // k.shape[1]
+    q = q.transpose(1, 2).reshape(b, n, kv, group, d).transpose(1, 2).reshape(b * kv, n * group, d)
+    k, v = k.reshape(b * kv, -1, d), v.reshape(b * kv, -1, d)
+    scores = torch.bmm(q, k.transpose(1, 2))
+    if mask is not None:
+        scores.view(b * kv, n, group, -1).masked_fill_(~mask[:, None], -torch.inf)
+    out = torch.bmm(scores.softmax(-1), v).view(b, kv, n, group, d)
+    return out.transpose(1, 2).reshape(b, n, heads, d).transpose(1, 2)

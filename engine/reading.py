@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import torch
 
 from engine.cache import PrefixCache, over_cache
-from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.special import Special
 
 
 @torch.inference_mode()
 def read(
-    model: DiffusionGemma, cache: PrefixCache, tokens: Sequence[int], *, views: int, seed: int
+    model: Network, cache: PrefixCache, tokens: Sequence[int], *, views: int, seed: int
 ) -> tuple[list[float], list[int], list[float]]:
     """One denoising pass over `tokens`, which continue the prefix in `cache`; the cache is only read.
 

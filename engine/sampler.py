@@ -1,13 +1,17 @@
-"""One step of the sampler as pure functions of tensors: temperature, acceptance, renoise, stop, pins.
+"""One step of the sampler as functions of tensors: temperature, choice, acceptance, renoise, stop, pins.
 
-Knows nothing of the network or of text. All logits here are (batch, canvas, vocab) float32; nothing is
-changed in place.
+Knows nothing of the network or of text. Logits are float32 rows (rows, vocab), one for each canvas position
+that the model chooses; entropies and masks are (batch, canvas).
 
 Source: the reference implementation (`transformers`, generation_diffusion_gemma) and, for the entropy
 bound, Ben-Hamu et al., arXiv 2505.24857.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,8 +21,97 @@ from engine.config import SamplerConfig
 FREE = -1
 """In a row of pins: this position is the model's to choose."""
 
-_OFF = -1e4
+OFF = -1e4
 """Logit of what may not be chosen: far below the soft cap, yet finite after division by a temperature."""
+
+Draw = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
+"""(probabilities (rows, vocab), at (rows,), total, generator) -> token ids (rows,). The rows are those at
+the indices `at` of `total`: draws are made for all of them, so that one canvas's do not depend on others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the model says of some canvas positions, at a temperature unless stated otherwise.
+
+    `sampled` and `argmax` (rows,) are token ids; `confidence` (rows,) is the argmax's probability at
+    temperature 1, `entropy` (rows,) in nats; `probabilities` (rows, vocab) condition the next step.
+    """
+
+    sampled: Tensor
+    argmax: Tensor
+    confidence: Tensor
+    entropy: Tensor
+    probabilities: Tensor
+
+
+def choose(logits: Tensor, temperature: float, sample: Callable[[Tensor], Tensor]) -> Choice:
+    """Everything a step needs of `logits` (rows, vocab), which are used up; `sample` draws one id a row."""
+    argmax = largest(logits)
+    relative = logits.sub_(logits.gather(-1, argmax[:, None]))
+    confidence = relative.softmax(-1).amax(-1)
+    relative.mul_(1 / temperature)
+    probabilities = relative.softmax(-1)
+    # log p = relative + log p(argmax), so the entropy takes one more product and no logarithm.
+    likeliest = probabilities.gather(-1, argmax[:, None])[:, 0]
+    entropy = -likeliest.log() - torch.linalg.vecdot(probabilities, relative)
+    return Choice(
+        sampled=sample(probabilities),
+        argmax=argmax,
+        confidence=confidence,
+        entropy=entropy.clamp_(min=0),
+        probabilities=probabilities,
+    )
+
+
+def largest(logits: Tensor) -> Tensor:
+    """The argmax of each row of `logits` (rows, vocab), the first of equals: (rows,).
+
+    Looks for the block first: torch finds a maximum ten times as fast as where it is.
+    """
+    rows, vocab = logits.shape
+    block = _block(vocab)
+    blocks = logits.view(rows, vocab // block, block)
+    best = blocks.amax(-1).argmax(-1)
+    within = blocks[torch.arange(rows, device=logits.device), best]
+    return best * block + within.argmax(-1)
+
+
+def draw_by_inversion(probabilities: Tensor, at: Tensor, total: int, generator: torch.Generator) -> Tensor:
+    """One uniform number a row, looked up in the cumulative distribution: first by block, then within."""
+    uniform = torch.rand(total, generator=generator, device=generator.device)[at]
+    rows, vocab = probabilities.shape
+    block = _block(vocab)
+    blocks = probabilities.view(rows, vocab // block, block)
+    index, rest = _invert(blocks.sum(-1), uniform, None)
+    within = blocks[torch.arange(rows, device=probabilities.device), index]
+    return index * block + _invert(within, uniform, rest)[0]
+
+
+def draw_like_reference(probabilities: Tensor, at: Tensor, total: int, generator: torch.Generator) -> Tensor:
+    """The very draws of the reference implementation: a random number for every id of every row."""
+    every = probabilities.new_ones(total, probabilities.shape[1])
+    every[at] = probabilities
+    return torch.multinomial(every, 1, generator=generator)[at, 0]
+
+
+def _invert(weights: Tensor, uniform: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where the cumulative sum of `weights` (rows, n) passes `target`, and what of it lies behind that start.
+
+    Without a target it is the share `uniform` of the whole. Never an entry of weight 0.
+    """
+    sums = weights.cumsum(-1)
+    whole = sums[:, -1]
+    target = uniform * whole if target is None else target
+    # Rounding must not carry the target past the end, where nothing would be found.
+    target = torch.minimum(target, whole.nextafter(torch.zeros_like(whole)))[:, None]
+    index = (sums <= target).sum(-1, keepdim=True)
+    before = torch.where(index > 0, sums.gather(-1, (index - 1).clamp(min=0)), 0.0)
+    return index[:, 0], (target - before)[:, 0]
+
+
+def _block(vocab: int) -> int:
+    """The largest divisor of `vocab` up to its square root."""
+    return next(size for size in range(math.isqrt(vocab), 0, -1) if vocab % size == 0)
 
 
 def temperature(config: SamplerConfig, remaining: int, max_steps: int) -> float:
@@ -29,55 +122,14 @@ def temperature(config: SamplerConfig, remaining: int, max_steps: int) -> float:
     return config.t_min + (config.t_max - config.t_min) * (remaining / max_steps)
 
 
-def pin_logits(logits: Tensor, pins: Tensor | None) -> Tensor:
-    """One-hot logits where `pins` (canvas,) or (batch, canvas) is not FREE.
-
-    A pinned position then has entropy 0: always accepted, costs nothing of the bound, and conditions the
-    next step exactly.
-    """
-    if pins is None:
-        return logits
-    pinned = (pins != FREE).unsqueeze(-1)
-    ids = torch.arange(logits.shape[-1], device=logits.device)
-    hot = torch.where(ids == pins.unsqueeze(-1), 0.0, _OFF)
-    return torch.where(pinned, hot, logits)
-
-
 def pin_tokens(canvas: Tensor, pins: Tensor | None) -> Tensor:
     """`canvas` (batch, canvas) with the pinned tokens put back."""
     return canvas if pins is None else torch.where(pins == FREE, canvas, pins)
 
 
-def allow_only_ids(logits: Tensor, ids: list[int]) -> Tensor:
-    """One position's logits (vocab,) with all but `ids` turned off."""
-    out = torch.full_like(logits, _OFF)
-    out[ids] = logits[ids]
-    return out
-
-
-def allow_all_but(logits: Tensor, where: Tensor, ids: list[int]) -> Tensor:
-    """`logits` with `ids` turned off at the positions `where`, boolean (batch, canvas)."""
-    off = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    off[ids] = True
-    return torch.where(where.unsqueeze(-1) & off, _OFF, logits)
-
-
 def random_canvas(shape: tuple[int, int], vocab: int, generator: torch.Generator) -> Tensor:
     """Uniform token ids of `shape` (batch, canvas)."""
     return torch.randint(0, vocab, shape, generator=generator, device=generator.device)
-
-
-def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """One token per position from softmax(`logits`): (batch, canvas)."""
-    probs = logits.softmax(-1, dtype=torch.float32)
-    flat = torch.multinomial(probs.view(-1, probs.shape[-1]), 1, generator=generator)
-    return flat.view(logits.shape[:-1])
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of each position: (batch, canvas)."""
-    log_p = logits.log_softmax(-1)
-    return -(log_p.exp() * log_p).sum(-1)
 
 
 def accept(entropies: Tensor, bound: float) -> Tensor:

@@ -12,55 +12,65 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.sampler import allow_only_ids
+from engine.sampler import OFF
 from engine.tokenizer import Tokenizer
 
 
 class Typed:
-    """Constrains logits (batch, canvas, vocab) so that each canvas begins with `text`."""
+    """Constrains logits so that each canvas begins with `text`; see `engine.denoiser.Constrain`."""
 
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         self._wanted = text.encode("utf-8", "replace")
         self._tokenizer = tokenizer
-        self._choices: dict[int, tuple[list[int], list[int]]] = {}
+        self._choices: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """`logits` with everything off that contradicts the text, and which positions have no choice left.
+    def __call__(self, logits: Tensor, canvases: Tensor, positions: Tensor) -> Tensor:
+        """Turns everything off in `logits` (rows, vocab) that contradicts the text.
 
-        The position that completes the text may still choose how to go on; the second result, boolean
-        (batch, canvas), leaves it out.
+        Returns which rows, boolean, have no choice left. The position that completes the text may still
+        choose how to go on, and is not among them. Rows of a canvas come in order, from position 0.
         """
-        out = logits.clone()
-        forced = torch.zeros(logits.shape[:-1], dtype=torch.bool, device=logits.device)
-        for canvas, settled in zip(out, forced, strict=True):
-            done = 0
-            for position in range(canvas.shape[0]):
-                if done == len(self._wanted):
-                    break
-                completing, shorter = self._at(done)
-                allowed = completing + shorter
-                best = allowed[int(canvas[position, allowed].argmax())]
-                if best in shorter:  # the next position goes on from exactly this token
-                    canvas[position] = allow_only_ids(canvas[position], [best])
-                    settled[position] = True
-                    done += len(self._tokenizer.pieces[best])
-                else:
-                    canvas[position] = allow_only_ids(canvas[position], completing)
-                    done = len(self._wanted)
-        return out, forced
+        forced = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+        done = 0
+        for row, position in enumerate(positions.tolist()):
+            done = 0 if position == 0 else done
+            if done < len(self._wanted):
+                token, completes = self._narrow(logits[row], done)
+                forced[row] = not completes
+                done = len(self._wanted) if completes else done + len(self._tokenizer.pieces[token])
+        return forced
 
     def allowed(self, written: Sequence[int]) -> list[int] | None:
         """The ids that may follow `written`, tokens that agree with the text; None where any may."""
         done = sum(len(self._tokenizer.pieces[token]) for token in written)
         if done >= len(self._wanted):
             return None
-        completing, shorter = self._at(done)
-        return completing + shorter
+        ids: list[int] = torch.cat(self._at(done, torch.device("cpu"))).tolist()
+        return ids
 
-    def _at(self, done: int) -> tuple[list[int], list[int]]:
+    def _narrow(self, logits: Tensor, done: int) -> tuple[int, bool]:
+        """Leave in one position's `logits` (vocab,) what agrees with the text from byte `done` on.
+
+        Returns the likeliest of it, and whether that completes the text. If it does not it is all that is
+        left, since the next position goes on from exactly this token.
+        """
+        completing, shorter = self._at(done, logits.device)
+        allowed = torch.cat((completing, shorter))
+        best = int(logits[allowed].argmax())
+        completes = best < len(completing)
+        keep = completing if completes else allowed[best : best + 1]
+        kept = logits[keep]
+        logits.fill_(OFF)
+        logits[keep] = kept
+        return int(allowed[best]), completes
+
+    def _at(self, done: int, device: torch.device) -> tuple[Tensor, Tensor]:
         if done not in self._choices:
             completing, shorter = self._tokenizer.continuing(self._wanted[done:])
             # A line ending with less indentation is another line, not a part of this one's.
             whole = completing and self._wanted[done:].startswith(b"\n")
-            self._choices[done] = (completing, [] if whole else shorter)
+            self._choices[done] = (
+                torch.tensor(completing, dtype=torch.long, device=device),
+                torch.tensor([] if whole else shorter, dtype=torch.long, device=device),
+            )
         return self._choices[done]

@@ -21,7 +21,7 @@ from torch import Tensor
 from engine.cache import PrefixCache, after_cache
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
-from engine.model import DiffusionGemma
+from engine.network import Network
 from engine.request import Stop
 from engine.special import Special
 
@@ -67,7 +67,7 @@ class _Row:
 
 @torch.inference_mode()
 def write(
-    model: DiffusionGemma,
+    model: Network,
     cache: PrefixCache,
     plan: Plan,
     rules: Rules,
@@ -134,7 +134,7 @@ def _proposed(cache: PrefixCache, row: _Row, rules: Rules, propose: Propose, len
 
 
 def _logits(
-    model: DiffusionGemma, cache: PrefixCache, rows: Sequence[_Row], drafts: Sequence[Sequence[int]]
+    model: Network, cache: PrefixCache, rows: Sequence[_Row], drafts: Sequence[Sequence[int]]
 ) -> Tensor:
     """Logits (rows, longest draft + 1, vocab) of what follows each row, and each token of its draft."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's

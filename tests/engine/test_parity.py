@@ -15,6 +15,7 @@ from engine.config import SamplerConfig
 from engine.denoiser import Plan, denoise
 from engine.model import DiffusionGemma
 from engine.request import Stop
+from engine.sampler import draw_like_reference
 from engine.weights import load_model
 from tests.engine.checkpoints import REFERENCE_TEXT, write_reference_checkpoint
 
@@ -114,7 +115,8 @@ def test_generate_under_the_same_draws(pair: tuple[Any, DiffusionGemma], name: s
         )
         cache = _cache(model)
         encode_prefix(model, cache, prompt)
-        *_, last = denoise(model, cache, ours, Plan(length=CANVAS, batch=batch, seed=seed), threading.Event())
+        plan = Plan(length=CANVAS, batch=batch, seed=seed, draw=draw_like_reference)
+        *_, last = denoise(model, cache, ours, plan, threading.Event())
         assert last.tokens.tolist() == expected.sequences[:, len(prompt) :].tolist()
         # No pad token is configured: tokens per forward is canvas / steps.
         assert last.steps.tolist() == (CANVAS / expected.tokens_per_forward).round().long().tolist()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,18 @@ def test_prompt_settings_that_make_no_sense_are_refused(
     (tmp_path / "infill.json").write_text(text)
     with pytest.raises(error, match=words):
         read_prompt_config(tmp_path)
+
+
+def test_loading_does_not_import_torchs_compiler() -> None:
+    """Nor a computer algebra system with it: they take seconds and 200 MB."""
+    code = (
+        "import sys, threading\n"
+        "from engine.inprocess import load_engine\n"
+        "from engine.request import DenoiseRequest, Prompt\n"
+        "engine = load_engine(None)\n"
+        "request = DenoiseRequest(prompt=Prompt(prefix='x = '), canvas_tokens=32, max_steps=2)\n"
+        "list(engine.denoise(request, threading.Event()))\n"
+        "print(sorted({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

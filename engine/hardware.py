@@ -1,0 +1,99 @@
+"""What this machine computes fastest with: the layout of a model, its number format, threads, the allocator.
+
+Chosen by measuring, at load: processors do not say reliably what they are fast at. Knows nothing of what a
+model computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+import torch
+from torch import Tensor
+
+from engine.model import DiffusionGemma
+from engine.network import Network
+from engine.packed import Matrix, PackedGemma, can_pack
+
+_ROWS, _IN, _OUT = 128, 256, 1024
+"""The product the formats are compared on, about the largest of a small model's layers."""
+
+_TRIALS = 7
+_WORTH = 0.75
+"""A less precise format has to take at most this share of the time."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them
+_KEPT_BYTES = 32 * 2**20
+_LARGE_BYTES = 16 * 2**20
+
+
+def fastest(model: DiffusionGemma) -> Network:
+    """`model` as it runs fastest where it is: packed for a CPU, in bfloat16 where that is fast.
+
+    A model with experts to choose among, or on another device, is returned as it is.
+    """
+    if model.device.type != "cpu" or not can_pack(model.config):
+        return model
+    keep_freed_memory()
+    torch.set_num_threads(fast_threads(torch.get_num_threads()))
+    return PackedGemma(model, fast_dtype())
+
+
+def fast_threads(most: int) -> int:
+    """`most` threads, or one where that is no slower.
+
+    Where other programs keep the cores busy, threads that wait for each other at every product are many
+    times slower than one that waits for nobody.
+    """
+    before = torch.get_num_threads()
+    seconds = {}
+    for threads in (1, most):
+        torch.set_num_threads(threads)
+        seconds[threads] = seconds_per_product(torch.float32, best=False)
+    torch.set_num_threads(before)
+    return most if seconds[most] < seconds[1] else 1
+
+
+def fast_dtype() -> torch.dtype:
+    """bfloat16 if this CPU multiplies matrices clearly faster in it than in float32, else float32."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that what else runs does not decide
+    full, half = (seconds_per_product(dtype) for dtype in (torch.float32, torch.bfloat16))
+    torch.set_num_threads(threads)
+    return torch.bfloat16 if half < _WORTH * full else torch.float32
+
+
+@torch.inference_mode()
+def seconds_per_product(
+    dtype: torch.dtype, rows: int = _ROWS, inputs: int = _IN, outputs: int = _OUT, *, best: bool = True
+) -> float:
+    """How long a product (rows, inputs) x (inputs, outputs) takes in `dtype` as a packed model does it.
+
+    The best of a few trials is the machine's own speed, the mean what there is of it just now.
+    """
+    matrix = Matrix(torch.zeros(outputs, inputs), dtype)
+    x = torch.zeros(rows, inputs, dtype=dtype)
+    matrix(x)  # warms up
+    trials = [_seconds(matrix, x) for _ in range(_TRIALS)]
+    return min(trials) if best else sum(trials) / len(trials)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next step instead of giving it back to the system.
+
+    Every step needs the same few buffers again, and fetching them page by page takes longer than filling
+    them. Without glibc nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def _seconds(matrix: Matrix, x: Tensor) -> float:
+    began = time.perf_counter()
+    matrix(x)
+    return time.perf_counter() - began

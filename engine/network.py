@@ -1,0 +1,33 @@
+"""What the engine asks of a model, whichever way it is laid out in memory; nothing but the interface."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.model import Attend
+
+
+class Network(Protocol):
+    """What the engine asks of a model, whichever way it is laid out in memory.
+
+    `encode`, `denoise` and the others are those of `DiffusionGemma`; `dtype` and `device` are those of keys
+    and values, `size` is the number of parameters.
+    """
+
+    @property
+    def config(self) -> ModelConfig: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def size(self) -> int: ...
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor: ...
+    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor: ...
+    def embed(self, ids: Tensor) -> Tensor: ...
+    def mean_embed(self, probabilities: Tensor) -> Tensor: ...
+    def logits(self, states: Tensor) -> Tensor: ...

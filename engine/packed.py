@@ -1,0 +1,278 @@
+"""The network of `engine.model` laid out for a CPU: the same function of the same weights, fewer and larger
+operations.
+
+Norm weights are folded into the projection behind them, projections of one input are joined, matrices are
+kept as the CPU's matrix library wants them, and what lies between is float32 in few passes. Dense models
+only (one expert). Knows nothing of caches, sampling or files; never trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.config import LayerConfig, ModelConfig
+from engine.model import Attend, Attention, DiffusionGemma, Layer, rope
+
+_ROWS = 128
+"""Rows the matrices are laid out for: four canvases of 32. Any number works."""
+
+
+def can_pack(config: ModelConfig) -> bool:
+    """Whether a model of this shape can be packed: with experts to choose among it cannot."""
+    return config.num_experts == 1
+
+
+class PackedGemma:
+    """A `DiffusionGemma` to be run, not trained; see `engine.network.Network`.
+
+    `dtype` is that of matrices, keys and values; the residual stream is float32. The final states that
+    `encode` and `denoise` return lack the last norm's weight, which `logits` has in its matrix.
+    """
+
+    def __init__(self, model: DiffusionGemma, dtype: torch.dtype) -> None:
+        config = model.config
+        embedding = model.embed_tokens.weight.detach().float()
+        cap = config.final_logit_softcapping
+        self.config = config
+        self.dtype = dtype
+        self.device = embedding.device
+        self.size = sum(p.numel() for p in model.parameters())
+        self._embedding = embedding * config.hidden_size**0.5
+        self._mean = Matrix(self._embedding.t(), dtype)
+        self._head = Matrix(embedding * _weight(model.norm) * (2 / cap), dtype)
+        self._conditioning = _Gated(
+            model.self_conditioning.gate_proj.weight,
+            model.self_conditioning.up_proj.weight,
+            model.self_conditioning.down_proj.weight,
+            _weight(model.self_conditioning.pre_norm),
+            dtype,
+        )
+        self._layers = [_Layer(_checked(layer), config, dtype) for layer in model.layers]
+        self._rotations = _Rotations(config, self.device)
+
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Run the encoder over `ids` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        return self._run(F.embedding(ids, self._embedding), positions, attend, encoder=True)
+
+    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
+        """Run the denoiser over `canvas` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        x = F.embedding(canvas, self._embedding)
+        if soft is not None:
+            flat = soft.reshape(-1, soft.shape[-1]).float()
+            x = x + self._conditioning(self._norm(flat).to(self.dtype)).float().view_as(x)
+        return self._run(self._norm(x), positions, attend, encoder=False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Scaled embeddings of `ids`: float32, with one more dimension."""
+        return F.embedding(ids, self._embedding)
+
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
+        return self._mean(probabilities.to(self.dtype))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
+        cap = self.config.final_logit_softcapping
+        flat = self._head(states.reshape(-1, states.shape[-1]).to(self.dtype)).float()
+        # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
+        flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
+        return flat.view(*states.shape[:-1], flat.shape[-1])
+
+    def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
+        b, n, hidden = x.shape
+        x = x.reshape(-1, hidden)
+        start = int(positions[0, 0])
+        for index, layer in enumerate(self._layers):
+            rotation = self._rotations.of(index, layer, start, n)
+            x = layer(x, (b, n), rotation, index, attend, encoder)
+        return self._norm(x).view(b, n, hidden)
+
+    def _norm(self, x: Tensor) -> Tensor:
+        return x * inverse_rms(x, self.config.rms_norm_eps)
+
+
+def inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """1 over the root mean square of the last dimension of `x` float32, which stays as size 1."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    out: Tensor = length.mul_(length).mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+    return out
+
+
+class Matrix:
+    """A weight (out, in) in the layout of the CPU's matrix library; called with rows (m, in)."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        self._weight = weight.detach().to(dtype).contiguous()
+        self._library = torch.backends.mkldnn.is_available() and self._weight.device.type == "cpu"
+        if self._library:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._library:
+            out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
+            return out
+        return F.linear(x, self._weight)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """gelu_tanh of the product, in the same pass."""
+        if self._library:
+            out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "gelu", [], "tanh")
+            return out
+        return F.gelu(F.linear(x, self._weight), approximate="tanh")
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        """The product times `other` (m, out), in the same pass."""
+        if self._library:
+            out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, None, "mul")
+            return out
+        return F.linear(x, self._weight) * other
+
+
+class _Gated:
+    """A gated MLP whose input's norm weight `scale` (in,) is part of its matrices."""
+
+    def __init__(self, gate: Tensor, up: Tensor, down: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
+        self._gate = Matrix(gate.detach().float() * scale, dtype)
+        self._up = Matrix(up.detach().float() * scale, dtype)
+        self._down = Matrix(down.float(), dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._down(self._up.times(x, self._gate.gelu(x)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rotation:
+    """A layer's rope times its query and key norms' weights: each (n, heads + kv_heads, head_dim)."""
+
+    straight: Tensor
+    swapped: Tensor
+
+
+class _Layer:
+    """`engine.model.Layer` with joined projections."""
+
+    def __init__(self, layer: Layer, config: ModelConfig, dtype: torch.dtype) -> None:
+        attention = layer.self_attn
+        assert isinstance(attention, Attention)
+        parts = [attention.q_proj, attention.k_proj]
+        if attention.v_proj is not None:
+            parts.append(attention.v_proj)
+        joined = torch.cat([part.weight.detach().float() for part in parts])
+        self.shape = layer.shape
+        self.heads, self.kv_heads = attention.heads, attention.kv_heads
+        self.norms = torch.stack(
+            [_weight(attention.q_norm)] * self.heads + [_weight(attention.k_norm)] * self.kv_heads
+        )
+        self._own_values = attention.v_proj is not None
+        self._dtype, self._eps = dtype, config.rms_norm_eps
+        self._qkv = Matrix(joined * _weight(layer.input_layernorm), dtype)
+        self._out = Matrix(attention.o_proj.weight, dtype)
+        self._after_attention = _weight(layer.post_attention_layernorm)
+        mlp = layer.mlp
+        self._mlp = _Gated(
+            mlp.gate_proj.weight,
+            mlp.up_proj.weight,
+            mlp.down_proj.weight,
+            _weight(layer.pre_feedforward_layernorm),
+            dtype,
+        )
+        gate, up = layer.experts.gate_up_proj[0].chunk(2)
+        down = layer.experts.down_proj[0].detach().float() * layer.router.per_expert_scale.detach().float()
+        self._expert = _Gated(gate, up, down, _weight(layer.pre_feedforward_layernorm_2), dtype)
+        self._after_mlp = _weight(layer.post_feedforward_layernorm_1)
+        self._after_expert = _weight(layer.post_feedforward_layernorm_2)
+        self._after_both = _weight(layer.post_feedforward_layernorm)
+        self._scalars = float(layer.layer_scalar), float(layer.encoder_layer_scalar)
+
+    def __call__(
+        self,
+        x: Tensor,
+        shape: tuple[int, int],
+        rotation: _Rotation,
+        index: int,
+        attend: Attend,
+        encoder: bool,
+    ) -> Tensor:
+        """One layer over `x` (b * n, hidden) float32, where `shape` is (b, n)."""
+        attended = attend(index, *self._projected(x, shape, rotation)).transpose(1, 2).reshape(len(x), -1)
+        x = self._add(x, self._out(attended), self._after_attention)
+        normed = (x * inverse_rms(x, self._eps)).to(self._dtype)
+        both = self._scaled(self._mlp(normed), self._after_mlp)
+        both = self._add(both, self._expert(normed), self._after_expert)
+        x = torch.addcmul(x, both.mul_(inverse_rms(both, self._eps)), self._after_both)
+        return x.mul_(self._scalars[encoder])
+
+    def _projected(
+        self, x: Tensor, shape: tuple[int, int], rotation: _Rotation
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (b, heads, n, head_dim)."""
+        normed = (x * inverse_rms(x, self._eps)).to(self._dtype)
+        y = self._qkv(normed).float().view(*shape, -1, self.shape.head_dim)
+        y = y.mul_(inverse_rms(y, self._eps))
+        turning = y[:, :, : self.heads + self.kv_heads]
+        turned = turning * rotation.straight
+        turned.addcmul_(turning.roll(self.shape.head_dim // 2, -1), rotation.swapped)
+        q = turned[:, :, : self.heads].to(self._dtype)
+        # The values of full layers are the keys as they were before their norm's weight and rotation.
+        v = y[:, :, self.heads + self.kv_heads if self._own_values else self.heads :]
+        return q.transpose(1, 2), turned[:, :, self.heads :].transpose(1, 2), v.transpose(1, 2)
+
+    def _scaled(self, y: Tensor, weight: Tensor) -> Tensor:
+        y = y.float()
+        return (y * inverse_rms(y, self._eps)).mul_(weight)
+
+    def _add(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """`x` plus the norm of `y`."""
+        y = y.float()
+        return torch.addcmul(x, y * inverse_rms(y, self._eps), weight)
+
+
+class _Rotations:
+    """Rope tables by position, grown on demand, and what the last call made of them for each layer."""
+
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        self._device = device
+        self._tables: dict[LayerConfig, tuple[Tensor, Tensor]] = {}
+        self._limit = config.max_position_embeddings
+        self._last: dict[int, tuple[int, int, _Rotation]] = {}
+
+    def of(self, index: int, layer: _Layer, start: int, count: int) -> _Rotation:
+        """The rotation of layer `index` for positions from `start` on; every step of a canvas asks again."""
+        last = self._last.get(index)
+        if last is not None and last[:2] == (start, count):
+            return last[2]
+        cos, sin = (table[start : start + count] for table in self._table(layer.shape, start + count))
+        half = layer.shape.head_dim // 2
+        rotation = _Rotation(straight=cos * layer.norms, swapped=sin * layer.norms.roll(half, -1))
+        self._last[index] = start, count, rotation
+        return rotation
+
+    def _table(self, shape: LayerConfig, end: int) -> tuple[Tensor, Tensor]:
+        """cos, and sin signed for swapped halves, of `end` positions or more: (positions, 1, head_dim)."""
+        known = self._tables.get(shape)
+        if known is not None and len(known[0]) >= end:
+            return known
+        rows = min(self._limit, -(-end // 1024) * 1024)
+        cos, sin = rope(shape, torch.arange(max(rows, end), device=self._device)[None], torch.float32)
+        sign = torch.ones(shape.head_dim, device=self._device)
+        sign[: shape.head_dim // 2] = -1
+        self._tables[shape] = (
+            cos[0].transpose(0, 1).contiguous(),
+            (sin * sign)[0].transpose(0, 1).contiguous(),
+        )
+        return self._tables[shape]
+
+
+def _weight(norm: torch.nn.Module) -> Tensor:
+    weight = norm.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().float()
+
+
+def _checked(layer: torch.nn.Module) -> Layer:
+    assert isinstance(layer, Layer)
+    return layer
