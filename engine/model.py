@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import LayerConfig, ModelConfig
+from engine.moe import gated, run_experts
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
@@ -193,19 +194,11 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Weighted sum of the chosen experts' outputs; x (tokens, hidden), the others (tokens, k)."""
-        if self.gate_up_proj.shape[0] == 1:  # no gather: shapes stay static, which compiled code needs
-            return self._expert(0, x) * weights.to(x.dtype)
-        out = torch.zeros_like(x)
-        for expert in torch.unique(chosen).tolist():
-            token, slot = torch.where(chosen == expert)
-            out.index_add_(
-                0, token, (self._expert(expert, x[token]) * weights[token, slot, None]).to(out.dtype)
-            )
-        return out
-
-    def _expert(self, expert: int, x: Tensor) -> Tensor:
-        gate, up = F.linear(x, self.gate_up_proj[expert]).chunk(2, dim=-1)
-        return F.linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])
+        if isinstance(self.gate_up_proj, Tensor) and self.gate_up_proj.shape[0] == 1:
+            # No gather: shapes stay static, which compiled code needs.
+            gate_up = F.linear(x, self.gate_up_proj[0])
+            return F.linear(gated(gate_up), self.down_proj[0]) * weights.to(x.dtype)
+        return run_experts(self.gate_up_proj, self.down_proj, x, weights, chosen)
 
 
 class Layer(nn.Module):
