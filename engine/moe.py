@@ -40,7 +40,8 @@ def run_experts(
         return _loop(gate_up, down, x, weights, chosen)
     groups = Groups.of(chosen, gate_up.shape[0])
     if chosen_backend == "grouped_mm":
-        assert isinstance(gate_up, Tensor) and isinstance(down, Tensor)
+        assert isinstance(gate_up, Tensor)
+        assert isinstance(down, Tensor)
         inner = gated(_grouped_mm(x[groups.token], gate_up, groups))
         out = _grouped_mm(inner, down, groups)
     else:

@@ -3,8 +3,8 @@
     out[r, o] = sum over i of x[source(r), i] * value(weight[expert(r)])[o, i]
 
 Weights are read once a block of rows and never written back decoded, so that a step costs about the reading
-of the weights as they are stored. The arithmetic is bfloat16 with float32 sums. In Triton's interpreter,
-where bfloat16 products are not to be had, operands are rounded to bfloat16 and multiplied in float32.
+of the weights as they are stored. The arithmetic is bfloat16 with float32 sums. Triton's interpreter has no
+bfloat16 products and rounds to bfloat16 wrongly, so there everything inside a kernel is float32.
 """
 
 from __future__ import annotations
@@ -36,17 +36,13 @@ class Tile:
     stages: int = 3
 
 
-def tile_for(code: Code | None, rows_per_expert: float, group: int) -> Tile:
-    """The block sizes for a weight; an even number of elements of one scale's group, where it has groups.
+def tile_for(code: Code | None, rows_per_expert: float) -> Tile:
+    """The block sizes for a weight.
 
     Chosen by reasoning (a few dozen rows an expert, reading is what takes the time), not yet by measurement.
     """
     m = 16 if rows_per_expert <= 16 else (32 if rows_per_expert <= 48 else 64)
-    if code is None:
-        return Tile(m=m, n=64, k=64)
-    if code.bits == 8:
-        return Tile(m=m, n=64, k=min(128, group) if group < 128 else 128)
-    return Tile(m=m, n=64, k=128)
+    return Tile(m=m, n=64, k=64 if code is None else 128)
 
 
 def grouped_matmul(
@@ -61,9 +57,10 @@ def grouped_matmul(
     count = len(groups.token)
     quantised = weight if isinstance(weight, QuantisedWeight) else None
     code = quantised.code if quantised else None
-    tile = tile or tile_for(code, count / experts, quantised.group if quantised else width)
+    tile = tile or tile_for(code, count / experts)
     expert_of, start_of = _blocks(groups.offsets, count, tile.m)
-    out = torch.empty(count, out_width, dtype=x.dtype, device=x.device)
+    dtype = torch.float32 if INTERPRETED else x.dtype
+    out = torch.empty(count, out_width, dtype=dtype, device=x.device)
     data = weight.data if isinstance(weight, QuantisedWeight) else weight
     scale = quantised.scale if quantised else None
     bias = quantised.bias if quantised else None
@@ -89,15 +86,14 @@ def grouped_matmul(
         SCALE_FP8=scale is not None and scale.dtype == torch.float8_e4m3fn,
         BIASED=bias is not None,
         OUTER=outer is not None,
-        COMPUTE=tl.float32 if INTERPRETED or x.dtype == torch.float32 else tl.bfloat16,
-        ROUND=x.dtype != torch.float32,
+        COMPUTE=tl.float32 if dtype == torch.float32 else tl.bfloat16,
         BLOCK_M=tile.m,
         BLOCK_N=tile.n,
         BLOCK_K=tile.k,
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
-    return out
+    return out.to(x.dtype)
 
 
 def quantised_matmul(x: Tensor, weight: QuantisedWeight) -> Tensor:
@@ -177,7 +173,6 @@ def _kernel(  # type: ignore[no-untyped-def]
     BIASED: tl.constexpr,
     OUTER: tl.constexpr,
     COMPUTE: tl.constexpr,
-    ROUND: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -212,8 +207,6 @@ def _kernel(  # type: ignore[no-untyped-def]
                 values = values * scale.to(tl.float32)
                 if BIASED:
                     values = values + tl.load(bias_ptr + place, mask=known, other=0.0).to(tl.float32)
-            if ROUND:
-                values = values.to(tl.bfloat16)
             total = tl.dot(part.to(COMPUTE), values.to(COMPUTE), total, input_precision="ieee")
     else:
         # A byte holds an even element and the odd one after it: two products of half the width.
@@ -238,9 +231,6 @@ def _kernel(  # type: ignore[no-untyped-def]
             wanted = (rows < end)[:, None] & there[None, :]
             even = tl.load(x_rows + 2 * at[None, :], mask=wanted, other=0.0)
             odd = tl.load(x_rows + 2 * at[None, :] + 1, mask=wanted, other=0.0)
-            if ROUND:
-                low = low.to(tl.bfloat16)
-                high = high.to(tl.bfloat16)
             total = tl.dot(even.to(COMPUTE), low.to(COMPUTE), total, input_precision="ieee")
             total = tl.dot(odd.to(COMPUTE), high.to(COMPUTE), total, input_precision="ieee")
     if OUTER:

@@ -47,10 +47,12 @@ class Filler:
     def result(self) -> Held:
         """The parameter, once it is complete."""
         held = self._held
-        assert held is not None and self._left == 0
+        assert held is not None
+        assert self._left == 0
         if isinstance(held, QuantisedWeight) and self.target.scheme is not None:
             if self.target.asymmetric:
-                assert held.bias is not None and held.scale is not None
+                assert held.bias is not None
+                assert held.scale is not None
                 held.bias.mul_(held.scale).neg_()
             if self.form == "bf16":
                 return dequantised(held, self.dtype)

@@ -61,7 +61,7 @@ class Place:
 
 
 def ignored(stored: str) -> bool:
-    """Whether a tensor of this name is knowingly left out: vision, and what only quantised activations need."""
+    """Whether a tensor of this name is knowingly left out: vision, and scales of activations."""
     return stored.startswith(_VISION) or stored.rpartition(".")[2] in _IGNORED
 
 

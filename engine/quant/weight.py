@@ -178,4 +178,5 @@ def int4_group(width: int) -> int:
 def pack_nibbles(codes: Tensor) -> Tensor:
     """Codes (..., n) of 0 to 15 as bytes (..., n / 2), the lower index in the lower half."""
     pairs = codes.unflatten(-1, (-1, 2))
-    return pairs[..., 0] | (pairs[..., 1] << 4)
+    packed: Tensor = pairs[..., 0] | (pairs[..., 1] << 4)
+    return packed
