@@ -196,7 +196,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if not index.exists():
         single = folder / "model.safetensors"
         if not single.exists():
-            raise BrokenCheckpoint(f"{folder} has no model.safetensors (other formats are not read)")
+            raise BrokenCheckpoint(f"{folder} has no model.safetensors, nor a GGUF file")
         return [single]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))

@@ -91,8 +91,8 @@ class QuantisedWeight(nn.Module):
         """Bytes it occupies."""
         return sum(t.nbytes for t in (self.data, self.scale, self.bias, self.outer) if t is not None)
 
-    def __getitem__(self, index: int) -> QuantisedWeight:
-        """One expert's weight: a view."""
+    def __getitem__(self, index: int | slice) -> QuantisedWeight:
+        """One expert's weight, or some rows: a view."""
         scale, bias, outer = (None if t is None else t[index] for t in (self.scale, self.bias, self.outer))
         return QuantisedWeight(self.code, self.data[index], scale=scale, bias=bias, outer=outer)
 

@@ -60,7 +60,9 @@ def write_compressed(folder: Path, kind: str, *, experts_only: bool = False) -> 
         "quant_method": "compressed-tensors",
         "format": name,
         "quantization_status": "compressed",
-        "config_groups": {"group_0": {"targets": ["Linear"], "weights": scheme.weights.model_dump(mode="json")}},
+        "config_groups": {
+            "group_0": {"targets": ["Linear"], "weights": scheme.weights.model_dump(mode="json")}
+        },
         "ignore": ["re:.*router.*", "lm_head"],
     }
     _save(folder, tensors, declared)

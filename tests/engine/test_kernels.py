@@ -104,8 +104,10 @@ def test_groups_lead_there_and_back() -> None:
     groups = Groups.of(chosen, EXPERTS)
     sizes = (groups.offsets[1:] - groups.offsets[:-1]).tolist()
     assert sizes == [int((chosen == expert).sum()) for expert in range(EXPERTS)]
-    assert groups.token[groups.back].view_as(chosen).equal(
-        torch.arange(TOKENS)[:, None].expand_as(chosen).contiguous()
+    assert (
+        groups.token[groups.back]
+        .view_as(chosen)
+        .equal(torch.arange(TOKENS)[:, None].expand_as(chosen).contiguous())
     )
 
 

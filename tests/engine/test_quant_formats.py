@@ -193,7 +193,12 @@ def test_a_broken_quantised_checkpoint_is_refused_by_name(tmp_path: Path, name: 
                     "quant_method": "compressed-tensors",
                     "config_groups": {
                         "group_0": {
-                            "weights": {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]}
+                            "weights": {
+                                "num_bits": 8,
+                                "type": "float",
+                                "strategy": "block",
+                                "block_structure": [128, 128],
+                            }
                         }
                     },
                 }
