@@ -70,6 +70,34 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
         raise ModelNotFound(f"{model} is not here and cannot be fetched: {error}") from error
 
 
+def read_remote(model: str, name: str, first: int | None = None, end: int | None = None) -> bytes | None:
+    """Bytes `first` to `end` (exclusive; None: all) of the file `name` of a hub model, None if it has none.
+
+    Raises:
+        ModelNotFound: the hub does not have the model, or cannot be reached.
+    """
+    import httpx
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import build_hf_headers
+
+    try:
+        url, headers = hf_hub_url(model, name), build_hf_headers()
+        if first is not None and end is not None:
+            headers["Range"] = f"bytes={first}-{end - 1}"
+        answer = httpx.get(url, headers=headers, follow_redirects=True, timeout=30)
+        if answer.status_code == 404 and answer.headers.get("x-error-code") == "EntryNotFound":
+            return None
+        answer.raise_for_status()
+    except HFValidationError as error:
+        raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
+    except httpx.HTTPStatusError as error:
+        raise ModelNotFound(f"the hub has no model {model}, or it needs a login") from error
+    except httpx.HTTPError as error:
+        raise ModelNotFound(f"{model} is not here and the hub cannot be reached: {error}") from error
+    return answer.content[: end - first] if first is not None and end is not None else answer.content
+
+
 def _complete(folder: Path) -> bool:
     """Whether a snapshot has all we need: an interrupted download leaves some out."""
     if not all((folder / name).exists() for name in ("config.json", "tokenizer.json")):

@@ -55,23 +55,27 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     Raises:
         EngineError: the model is not to be had, not of our architecture, or broken.
     """
-    from engine.config_json import read_prompt_config, read_sampler_config
+    from engine.config_json import read_model_config, read_sampler_config
     from engine.hub import resolve
 
     report = on_progress or (lambda _line: None)
     folder = resolve(model, report)
-    sampler, prompts = read_sampler_config(folder), read_prompt_config(folder)
+    read_model_config(folder)  # what cannot be loaded is said before anything is waited for
+    sampler = read_sampler_config(folder)
     report("starting the tensor library")
     import torch
 
-    from engine.tokenizer import Tokenizer
+    from engine.gemma_chat import prompts_of
+    from engine.tokenizer import open_tokenizer
     from engine.weights import load_model
 
+    tokenizer = open_tokenizer(folder)
+    prompts = prompts_of(folder, tokenizer)
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     network = load_model(folder, dtype=dtype, device=device)
-    return InProcessEngine(model or "embedded", folder, network, Tokenizer(folder), sampler, prompts)
+    return InProcessEngine(model or "embedded", folder, network, tokenizer, sampler, prompts)
 
 
 class InProcessEngine:
@@ -115,10 +119,19 @@ class InProcessEngine:
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
+            snippet_chars=int(self._prompts.snippet_tokens * per_token),
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """Denoise one hole, a step at a time; see `engine.request.Engine.denoise`."""
+        if self._prompts.format == "gemma-chat" and not request.layouts:
+            from engine import gemma_chat
+
+            yield from gemma_chat.denoise(lambda one: self._denoise(one, cancelled), request)
+        else:
+            yield from self._denoise(request, cancelled)
+
+    def _denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         from engine.denoiser import denoise
 
         started = time.perf_counter()

@@ -97,7 +97,7 @@ def plan_of(folder: Path, shapes: dict[str, tuple[int, ...]]) -> list[Target]:
         BrokenCheckpoint, UnsupportedModel: see `load_model`.
     """
     schemes = read_schemes(folder)
-    stored = [tensor for path in _weight_files(folder) for tensor in read_header(path)]
+    stored = [tensor for name in weight_file_names(folder) for tensor in read_header(folder / name)]
     return make_plan(shapes, stored, schemes, str(folder))
 
 
@@ -191,13 +191,18 @@ def save_model(model: DiffusionGemma, folder: Path) -> None:
     path.chmod(0o644)  # the library writes it for the owner alone; packages are read by others
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_file_names(folder: Path) -> list[str]:
+    """The names of the safetensors in `folder` that make up the model.
+
+    Raises:
+        BrokenCheckpoint: there are none, one is missing, or the index makes no sense.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         single = folder / "model.safetensors"
         if not single.exists():
             raise BrokenCheckpoint(f"{folder} has no model.safetensors, nor a GGUF file")
-        return [single]
+        return [single.name]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -210,7 +215,7 @@ def _weight_files(folder: Path) -> list[Path]:
             raise BrokenCheckpoint(f"{index} names a file outside its folder: {path.name}")
         if not path.exists():
             raise BrokenCheckpoint(f"{path} is missing")
-    return files
+    return names
 
 
 def _vision_stub(config: ModelConfig) -> dict[str, tuple[int, ...]]:
