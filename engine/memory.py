@@ -143,9 +143,9 @@ def _dtype(plan: list[Target]) -> str:
 
 
 def _local(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None, list[StoredTensor]]:
-    other = folder / "hf_quant_config.json"
+    config, other = read_json(folder / "config.json"), folder / "hf_quant_config.json"
     stored = [tensor for name in weight_file_names(folder) for tensor in read_header(folder / name)]
-    return read_json(folder / "config.json"), read_json(other) if other.exists() else None, stored
+    return config, read_json(other) if other.exists() else None, stored
 
 
 Fetch = Callable[[str, str, int | None, int | None], bytes | None]

@@ -36,7 +36,7 @@ def _write(base: Path, adapter: Path, **settings: Any) -> dict[str, torch.Tensor
     tuned.save_pretrained(adapter)
     merged = tuned.merge_and_unload()
     prefix = "model.decoder."
-    return {n.removeprefix(prefix): p.detach() for n, p in merged.named_parameters() if n.startswith(prefix)}
+    return {n.removeprefix(prefix): p for n, p in merged.state_dict().items() if n.startswith(prefix)}
 
 
 @pytest.mark.parametrize(
