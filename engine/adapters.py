@@ -75,7 +75,11 @@ class Adapter:
         return (value.float() + delta.scale * (b @ a)).to(value.dtype)
 
     def _add(
-        self, module: str, found: dict[str, Tensor], config: dict[str, Any], shapes: dict[str, tuple[int, ...]]
+        self,
+        module: str,
+        found: dict[str, Tensor],
+        config: dict[str, Any],
+        shapes: dict[str, tuple[int, ...]],
     ) -> None:
         encoder = module.startswith(_ENCODER)
         own = module.removeprefix(_ENCODER).removeprefix(_DECODER)

@@ -76,26 +76,20 @@ def read_remote(model: str, name: str, first: int | None = None, end: int | None
     Raises:
         ModelNotFound: the hub does not have the model, or cannot be reached.
     """
-    import httpx
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import HfFileSystem
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     try:
-        url, headers = hf_hub_url(model, name), build_hf_headers()
-        if first is not None and end is not None:
-            headers["Range"] = f"bytes={first}-{end - 1}"
-        answer = httpx.get(url, headers=headers, follow_redirects=True, timeout=30)
-        if answer.status_code == 404 and answer.headers.get("x-error-code") == "EntryNotFound":
-            return None
-        answer.raise_for_status()
+        found: bytes = HfFileSystem().cat_file(f"{model}/{name}", start=first, end=end)
+        return found
     except HFValidationError as error:
         raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
-    except httpx.HTTPStatusError as error:
+    except RepositoryNotFoundError as error:
         raise ModelNotFound(f"the hub has no model {model}, or it needs a login") from error
-    except httpx.HTTPError as error:
+    except FileNotFoundError:
+        return None
+    except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelNotFound(f"{model} is not here and the hub cannot be reached: {error}") from error
-    return answer.content[: end - first] if first is not None and end is not None else answer.content
 
 
 def _complete(folder: Path) -> bool:

@@ -66,6 +66,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     import torch
 
     from engine.gemma_chat import prompts_of
+    from engine.memory import form_for
     from engine.tokenizer import open_tokenizer
     from engine.weights import load_model
 
@@ -74,7 +75,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    network = load_model(folder, dtype=dtype, device=device)
+    network = load_model(folder, dtype=dtype, device=device, form=form_for(folder), on_progress=report)
     return InProcessEngine(model or "embedded", folder, network, tokenizer, sampler, prompts)
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from engine.config import ModelConfig
 from engine.config_json import model_config, read_json
-from engine.errors import BrokenCheckpoint, ModelNotFound
+from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
 from engine.headers import StoredTensor, header_length, parse_header, read_header
 from engine.quant.plan import FORMS, Target, make_plan
 from engine.quant.schemes import declared_schemes
-from engine.weights import CHUNK_BYTES, empty_model, state_shapes, weight_file_names
+from engine.weights import CHUNK_BYTES, empty_model, gguf_file, state_shapes, weight_file_names
 
 _LOGITS_HELD = 3
 """float32 buffers of (canvas, vocabulary) that a step has at once: logits, scaled, probabilities."""
@@ -65,9 +65,7 @@ class Report:
     best: str | None
 
 
-def examine(
-    model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | None = None
-) -> Report:
+def examine(model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | None = None) -> Report:
     """What the model `model` (a directory or a hub id) will need; `device` is a name and its bytes.
 
     Raises:
@@ -108,6 +106,25 @@ def this_device() -> tuple[str, int] | None:
         return None
     properties = torch.cuda.get_device_properties(0)
     return properties.name, properties.total_memory
+
+
+def form_for(folder: Path) -> str:
+    """The form to hold the model in `folder` in on the device there is: as stored, unless it would not fit.
+
+    Raises:
+        UnsupportedModel: no form fits; the text says what is needed.
+    """
+    device = this_device()
+    if device is None or gguf_file(folder) is not None:
+        return "stored"
+    report = examine(str(folder), device=device)
+    if report.best is None:
+        least = min(need.device for need in report.needs)
+        raise UnsupportedModel(
+            f"{folder} needs at least {least / 1e9:.1f} GB of GPU memory; "
+            f"{device[0]} has {device[1] / 1e9:.1f} GB"
+        )
+    return report.best
 
 
 def parameter_count(plan: list[Target]) -> int:
@@ -152,9 +169,7 @@ Fetch = Callable[[str, str, int | None, int | None], bytes | None]
 """(model, file, first byte, end) -> those bytes; None where the model has no such file."""
 
 
-def _remote(
-    model: str, fetch: Fetch
-) -> tuple[dict[str, Any], dict[str, Any] | None, list[StoredTensor]]:
+def _remote(model: str, fetch: Fetch) -> tuple[dict[str, Any], dict[str, Any] | None, list[StoredTensor]]:
     config = _json(fetch(model, "config.json", None, None), "config.json")
     if config is None:
         raise ModelNotFound(f"{model} has no config.json")

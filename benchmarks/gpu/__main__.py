@@ -24,7 +24,9 @@ ERROR_BOUND = 1e-2
 
 def main(argv: list[str] | None = None) -> int:
     """Measure what has not been measured yet; 1 if anything failed or a kernel is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="What the 26B costs on a GPU.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description="What the 26B costs on a GPU."
+    )
     parser.add_argument("--tiny", action="store_true", help="a small model, on a CPU too")
     parser.add_argument("--state", type=Path, default=Path("gpu-benchmark.json"), help="what is done already")
     parser.add_argument("--fresh", action="store_true", help="measure everything again")

@@ -43,7 +43,9 @@ def machine(device: torch.device, tiny: bool) -> dict[str, Any]:
     return {
         "name": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
         "torch": torch.__version__,
-        "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9 if device.type == "cuda" else None,
+        "memory_gb": torch.cuda.get_device_properties(0).total_memory / 1e9
+        if device.type == "cuda"
+        else None,
         # A copy reads and writes every byte.
         "bytes_per_s": 2 * count / copy * 1e3,
         "operations_per_s": 2 * width**3 / product * 1e3,

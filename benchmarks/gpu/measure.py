@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,9 +77,10 @@ def attention(size: Size, device: torch.device) -> dict[str, Any]:
         k, v = torch.randn(2, 1, layer.kv_heads, keys + size.canvas, d, device=device).bfloat16()
         mask = torch.arange(keys + size.canvas, device=device) != 1
         exact = attention_by_products(q.float(), k.float(), v.float(), mask)
-        for name, run in (("fused", fused_attention), ("products", attention_by_products)):
-            out[f"{kind}_{name}_relative_error"] = relative_error(run(q, k, v, mask), exact)
-            out[f"{kind}_{name}_ms"] = milliseconds(lambda r=run: r(q, k, v, mask), device, 10)["ms"]
+        for name, way in (("fused", fused_attention), ("products", attention_by_products)):
+            run = partial(way, q, k, v, mask)
+            out[f"{kind}_{name}_relative_error"] = relative_error(run(), exact)
+            out[f"{kind}_{name}_ms"] = milliseconds(run, device, 10)["ms"]
     return out
 
 
@@ -158,7 +161,7 @@ def _exact(weight: Weight, x: Tensor, groups: Groups) -> Tensor:
     rows = x[groups.token].float()
     parts = [
         rows[first:last] @ _float(weight[expert]).T
-        for expert, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for expert, (first, last) in enumerate(itertools.pairwise(bounds))
     ]
     return torch.cat(parts)
 

@@ -45,9 +45,7 @@ def reference_step(size: Size, device: torch.device) -> dict[str, Any]:
         kept = model.model.encoder(input_ids=prompt, use_cache=True).past_key_values
         previous = torch.zeros(1, size.canvas, size.model.vocab_size, dtype=torch.bfloat16, device=device)
         found = milliseconds(
-            lambda: model(
-                decoder_input_ids=canvas, past_key_values=kept, self_conditioning_logits=previous
-            ),
+            lambda: model(decoder_input_ids=canvas, past_key_values=kept, self_conditioning_logits=previous),
             device,
             10 if device.type == "cuda" else 2,
         )

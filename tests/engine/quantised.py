@@ -161,6 +161,10 @@ _COMPRESSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def _json(weights: Any) -> Any:
+    return weights.model_dump(mode="json")
+
+
 def _save(folder: Path, tensors: dict[str, Tensor], declared: dict[str, Any]) -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},

@@ -87,7 +87,8 @@ DAMAGE: dict[str, tuple[Damage, type[EngineError], str]] = {
     "the encoder otherwise": (
         lambda _, t: t.update(
             {
-                QUERY.replace("decoder", "encoder.language_model") + f"{half}.weight": 2 * t[QUERY + f"{half}.weight"]
+                QUERY.replace("decoder", "encoder.language_model") + f"{half}.weight": 2
+                * t[QUERY + f"{half}.weight"]
                 for half in "AB"
             }
         ),
@@ -101,7 +102,10 @@ DAMAGE: dict[str, tuple[Damage, type[EngineError], str]] = {
 def test_what_is_not_understood_is_refused_by_name(tmp_path: Path, name: str) -> None:
     damage, error, words = DAMAGE[name]
     _write(tmp_path / "base", tmp_path / "adapter")
-    config_path, path = tmp_path / "adapter/adapter_config.json", tmp_path / "adapter/adapter_model.safetensors"
+    config_path, path = (
+        tmp_path / "adapter/adapter_config.json",
+        tmp_path / "adapter/adapter_model.safetensors",
+    )
     config, tensors = json.loads(config_path.read_text()), load_file(path)
     damage(config, tensors)
     config_path.write_text(json.dumps(config))

@@ -59,7 +59,13 @@ def test_the_text_of_a_control_token_is_only_text(gemma: GemmaTokenizer) -> None
 
 
 def test_control_tokens_have_the_documented_ids(gemma: GemmaTokenizer) -> None:
-    assert [gemma.control(t) for t in ("<bos>", "<|turn>", "<turn|>", "<pad>", "<eos>")] == [2, 105, 106, 0, 1]
+    assert [gemma.control(t) for t in ("<bos>", "<|turn>", "<turn|>", "<pad>", "<eos>")] == [
+        2,
+        105,
+        106,
+        0,
+        1,
+    ]
     assert gemma.encode("\n") == [107]
     assert gemma.end == 106
     assert gemma.size == VOCAB
@@ -143,8 +149,6 @@ def test_a_cut_canvas_has_the_tokens_of_its_text() -> None:
     assert [t.text for t in found.tokens] == ["a", " +", " b"]
     assert found.ended
     assert cut(canvas, "\nother\n") == canvas
-
-
 
 
 def _steps(text: str, stop: Stop = Stop.STEPS) -> Iterator[Step]:

@@ -1,8 +1,6 @@
-"""The step of fixed shapes computes what the plain one does; recording it needs a GPU and is not seen here."""
+"""The step of fixed shapes computes what the plain one does; recording it needs a GPU and is not seen."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +19,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGemma:
     return load_model(folder)
 
 
-def _plain(model: DiffusionGemma, cache: PrefixCache, canvas: torch.Tensor, soft: torch.Tensor | None) -> torch.Tensor:
+def _plain(
+    model: DiffusionGemma, cache: PrefixCache, canvas: torch.Tensor, soft: torch.Tensor | None
+) -> torch.Tensor:
     positions = torch.arange(len(cache), len(cache) + canvas.shape[1])[None]
     with torch.inference_mode():
         return model.logits(model.denoise(canvas, positions, over_cache(cache), soft))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from engine import hub
-from engine.errors import BrokenCheckpoint, ModelNotFound
-from engine.headers import read_header
-from engine.memory import cache_bytes, examine
 from engine.cache import PrefixCache
+from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
+from engine.headers import read_header
+from engine.memory import cache_bytes, examine, form_for
 from engine.quant.plan import FORMS
 from engine.weights import load_model
 from tests.engine.checkpoints import write_reference_checkpoint
@@ -21,7 +20,10 @@ from tests.engine.quantised import write_compressed, write_modelopt, write_plain
 WRITERS = {
     "plain": write_plain,
     "modelopt": write_modelopt,
-    **{kind: lambda folder, kind=kind: write_compressed(folder, kind) for kind in ("fp8", "nvfp4", "int4", "int4 zero")},
+    **{
+        kind: lambda folder, kind=kind: write_compressed(folder, kind)
+        for kind in ("fp8", "nvfp4", "int4", "int4 zero")
+    },
 }
 
 
@@ -47,6 +49,17 @@ def test_the_best_form_for_a_device_is_the_least_lossy_that_fits(tmp_path: Path)
     assert examine(str(tmp_path)).best is None
 
 
+def test_a_model_is_held_in_the_best_form_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_plain(tmp_path)
+    assert form_for(tmp_path) == "stored"  # no GPU here
+    needs = {need.form: need.device + (1 << 30) for need in examine(str(tmp_path)).needs}
+    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", needs["int4"]))
+    assert form_for(tmp_path) == "int4"
+    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", 1 << 20))
+    with pytest.raises(UnsupportedModel, match="GB of GPU memory; a GPU has"):
+        form_for(tmp_path)
+
+
 @pytest.mark.parametrize("shards", [False, True])
 def test_of_a_hub_model_only_headers_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: bool
@@ -68,9 +81,7 @@ def test_of_a_hub_model_only_headers_are_read(
     remote, local = examine("owner/name"), examine(str(tmp_path))
     assert remote.needs == local.needs
     assert remote.stored_bytes == local.stored_bytes
-    headers = sum(
-        min(t.start for t in read_header(path)) for path in tmp_path.glob("*.safetensors")
-    )
+    headers = sum(min(t.start for t in read_header(path)) for path in tmp_path.glob("*.safetensors"))
     assert fetched == headers
 
 
