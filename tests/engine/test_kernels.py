@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -127,3 +132,15 @@ def test_fewer_tokens_than_experts() -> None:
     found = grouped_matmul(x, weight, groups, gather=True)
     expected = torch.stack([x[0] @ _values(weight)[e].T for e in (2, 4)])
     assert _error(found, expected) < 1e-5
+
+
+def test_every_variant_compiles_to_machine_code_of_a_gpu() -> None:
+    """Down to the assembler, for a Hopper chip; that it also runs there is not seen here."""
+    program = Path(__file__).with_name("compile_kernels.py")
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": str(program.parents[2])}
+    found = subprocess.run(
+        [sys.executable, program, "90"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    made = [line.split()[0] for line in found.stdout.splitlines()]
+    assert made == ["bf16", "fp8", "fp4", "int4", "int4", "int8", "int8"]
