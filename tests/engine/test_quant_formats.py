@@ -67,6 +67,19 @@ def test_a_format_loads_as_its_own_library_reads_it(tmp_path: Path, name: str) -
     torch.testing.assert_close(_logits(model), _logits(plain), atol=1e-4, rtol=0)
 
 
+def test_modelopts_fp8_is_a_scale_a_tensor(tmp_path: Path) -> None:
+    """It stores what compressed-tensors does and declares it otherwise."""
+    expected = write_compressed(tmp_path, "fp8 tensor")
+    path = tmp_path / "config.json"
+    raw = json.loads(path.read_text())
+    raw["quantization_config"] = {"quant_method": "modelopt", "quant_algo": "FP8"}
+    path.write_text(json.dumps(raw))
+    name = "layers.0.experts.gate_up_proj"
+    torch.testing.assert_close(
+        _held(load_model(tmp_path), name).dequantise(), expected[name], rtol=2**-7, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize(("form", "code", "bound"), [("fp8", Code.FP8, 0.04), ("int4", Code.INT4, 0.15)])
 def test_our_own_quantisation_while_loading(tmp_path: Path, form: str, code: Code, bound: float) -> None:
     stored = write_plain(tmp_path)
