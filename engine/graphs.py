@@ -40,7 +40,7 @@ class DenoiseGraphs:
 
     @torch.inference_mode()
     def __call__(self, canvas: Tensor, soft: Tensor | None) -> Tensor:
-        """Logits (b, n, vocab) float32 of `canvas` (b, n); `soft` (b, n, hidden) as in the model's `denoise`.
+        """Final states (b, n, hidden) of `canvas` (b, n), as the model's own `denoise` has them with `soft`.
 
         The result is the recording's own buffer: the next call with these shapes overwrites it.
         """
@@ -72,7 +72,7 @@ class DenoiseGraphs:
     def _step(self, at: _Recorded, bucket: int) -> Tensor:
         positions = at.length + torch.arange(at.canvas.shape[1], device=at.canvas.device)[None]
         attend = over_bucket(self._cache, bucket, at.length)
-        return self._model.logits(self._model.denoise(at.canvas, positions, attend, at.soft))
+        return self._model.denoise(at.canvas, positions, attend, at.soft)
 
 
 @dataclass(kw_only=True)
@@ -84,7 +84,7 @@ class _Recorded:
     length: Tensor
     step: Callable[[], Tensor]
     graph: torch.cuda.CUDAGraph | None = None
-    logits: Tensor | None = None
+    states: Tensor | None = None
 
     def run(self, canvas: Tensor, soft: Tensor | None, length: int) -> Tensor:
         """The step with these inputs."""
@@ -94,10 +94,10 @@ class _Recorded:
             self.soft.zero_()  # which the self-conditioning turns into nothing
         else:
             self.soft.copy_(soft)
-        if self.graph is None or self.logits is None:
+        if self.graph is None or self.states is None:
             return self.step()
         self.graph.replay()
-        return self.logits
+        return self.states
 
     def capture(self) -> None:
         """Record the step, on a GPU."""
@@ -109,7 +109,7 @@ class _Recorded:
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.logits = self.step()
+            self.states = self.step()
 
 
 def bucket_of(length: int) -> int:

@@ -13,11 +13,12 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from engine.config import ModelConfig
 from engine.config_json import VISION_STUB, read_model_config
@@ -28,7 +29,7 @@ from engine.quant.fill import Filler, Held
 from engine.quant.names import stored_name
 from engine.quant.plan import FORMS, Piece, Target, make_plan
 from engine.quant.schemes import read_schemes
-from engine.quant.weight import QuantisedLinear, QuantisedWeight
+from engine.quant.weight import QuantisedLinear
 
 _DECODER = "model.decoder."
 _VISION = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
@@ -81,8 +82,23 @@ def load_model(
 
 def empty_model(config: ModelConfig) -> DiffusionGemma:
     """The model on the meta device: shapes without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return DiffusionGemma(config)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the random first values of parameters that a file is about to give.
+
+    On the meta device torch would import its compiler for them: seconds, and 200 MB that stay.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def state_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -169,11 +185,6 @@ def _chunks(folder: Path, pieces: list[Piece]) -> Iterator[tuple[Piece, int, int
                 files = {tensor.file: stack.enter_context((folder / tensor.file).open("rb", buffering=0))}
             for first, last, rows in read_rows(files[tensor.file], tensor, CHUNK_BYTES):
                 yield piece, first, last, rows
-
-
-def has_quantised(model: nn.Module) -> bool:
-    """Whether any weight of `model` is quantised."""
-    return any(isinstance(module, QuantisedWeight) for module in model.modules())
 
 
 def save_model(model: DiffusionGemma, folder: Path) -> None:

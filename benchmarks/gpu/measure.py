@@ -100,7 +100,7 @@ def step(form: str, size: Size, device: torch.device, rates: Rates) -> dict[str,
         eager = milliseconds(
             lambda: model.logits(model.denoise(canvas, positions, over_cache(cache), soft)), device, repeats
         )
-        graphed = milliseconds(lambda: graphs(canvas, soft), device, repeats)
+        graphed = milliseconds(lambda: model.logits(graphs(canvas, soft)), device, repeats)
         whole = milliseconds(lambda: _denoise(model, graphs, canvas, size), device, 3)
     peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None
     return {
@@ -183,7 +183,7 @@ def _denoise(model: DiffusionGemma, graphs: DenoiseGraphs, canvas: Tensor, size:
     generator = torch.Generator(device=canvas.device).manual_seed(0)
     soft = None
     for _ in range(size.steps):
-        scaled = graphs(canvas, soft) / 0.6
+        scaled = model.logits(graphs(canvas, soft)) / 0.6
         drawn = sampler.sample(scaled, generator)
         accepted = sampler.accept(sampler.entropy(scaled), 0.1)
         noise = sampler.random_canvas((1, size.canvas), size.model.vocab_size, generator)

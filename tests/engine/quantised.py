@@ -37,11 +37,9 @@ def write_plain(folder: Path, **text: Any) -> dict[str, Tensor]:
 
 def write_compressed(folder: Path, kind: str, *, experts_only: bool = False) -> Values:
     """A checkpoint as compressed-tensors writes it: `fp8`, `fp8 tensor`, `nvfp4`, `int4` or `int4 zero`."""
-    import compressed_tensors.compressors.nvfp4.helpers as fp4
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationScheme
 
-    fp4.triton_req = False  # its own kernels want a GPU
     weights, name = _COMPRESSED[kind]
     scheme = QuantizationScheme(targets=["Linear"], weights=weights)
     compressor: Any = BaseCompressor.get_value_from_registry(name)
