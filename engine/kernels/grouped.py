@@ -10,7 +10,6 @@ bfloat16 products and rounds to bfloat16 wrongly, so there everything inside a k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
@@ -241,35 +240,3 @@ def _kernel(  # type: ignore[no-untyped-def]
         total.to(out_ptr.dtype.element_ty),
         mask=(rows < end)[:, None] & inside[None, :],
     )
-
-
-def kernel_for_compiling(code: Code | None, *, biased: bool) -> tuple[Any, dict[str, str], dict[str, Any]]:
-    """The kernel, its signature and its constants but the tile's, to compile it where no GPU is."""
-    scaled = code not in (None, Code.FP8)
-    data = {None: "*bf16", Code.INT8: "*i8"}.get(code, "*u8")
-    scale = "*u8" if code is Code.FP4 else ("*bf16" if scaled else data)
-    pointers = (
-        "*bf16",
-        data,
-        scale,
-        "*fp32" if biased else data,
-        "*fp32",
-        "*bf16",
-        "*i64",
-        "*i32",
-        "*i32",
-        "*i32",
-    )
-    names = [name for name in _kernel.arg_names if name.islower() or name in ("N", "K", "GROUP")]
-    signature = dict(zip(names, (*pointers, "i32", "i32", "i32"), strict=True))
-    constants: dict[str, Any] = {
-        "CODE": _CODES[code],
-        "GATHER": True,
-        "SCALED": scaled,
-        "SCALE_FP8": code is Code.FP4,
-        "BIASED": biased,
-        "OUTER": code in (Code.FP8, Code.FP4),
-        "COMPUTE": tl.bfloat16,
-    }
-    signature |= dict.fromkeys((*constants, "BLOCK_M", "BLOCK_N", "BLOCK_K"), "constexpr")
-    return _kernel, signature, constants
