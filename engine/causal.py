@@ -15,19 +15,23 @@ from engine.network import Network
 from engine.special import Special
 
 
-def score(model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[float]:
+def score(
+    model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]], end: int = Special.EOM
+) -> list[float]:
     """Mean log-probability per token of each middle after the prefix in `cache`, in nats, one forward.
 
-    Each middle counts with the end-of-middle token behind it. The cache is only read.
+    Each middle counts with `end`, the end-of-middle token, behind it. The cache is only read.
     """
-    return [sum(row) / len(row) for row in token_scores(model, cache, middles)]
+    return [sum(row) / len(row) for row in token_scores(model, cache, middles, end)]
 
 
 @torch.inference_mode()
-def token_scores(model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]]) -> list[list[float]]:
+def token_scores(
+    model: Network, cache: PrefixCache, middles: Sequence[Sequence[int]], end: int = Special.EOM
+) -> list[list[float]]:
     """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
-    rows = [[cache.tokens[last], *middle, Special.EOM] for middle in middles]
+    rows = [[cache.tokens[last], *middle, end] for middle in middles]
     longest = max(len(row) for row in rows)
     ids = torch.tensor([row + [Special.PAD] * (longest - len(row)) for row in rows], device=cache.device)
     positions = torch.arange(last, last + longest, device=cache.device)[None]

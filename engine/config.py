@@ -96,6 +96,10 @@ class SamplerConfig:
             )
 
 
+PROMPT_FORMATS = ("suffix-prefix", "gemma-chat")
+"""How prompts can be laid out: `engine.prompts` for models of our own, `engine.gemma_chat` for Gemma's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
     """How a prompt is laid out in tokens, and how many tokens of each side the model was made for.
@@ -103,7 +107,7 @@ class PromptConfig:
     `candidates` is how many canvases are denoised at once, for the causal direction to choose among, and
     `verified_candidates` how many middles it writes at once. `verified_tokens` is the longest canvas that
     is written left to right, with drafts verified, where nobody asks for a decoding; longer ones are
-    denoised.
+    denoised. `snippet_tokens` is the budget for code from elsewhere, 0 for a model that is shown none.
     """
 
     format: str = "suffix-prefix"
@@ -113,9 +117,10 @@ class PromptConfig:
     candidates: int = 1
     verified_candidates: int = 1
     verified_tokens: int = 0
+    snippet_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.format != "suffix-prefix":
+        if self.format not in PROMPT_FORMATS:
             raise UnsupportedModel(f"infill.json: prompt format {self.format!r} is not known")
         _check_count("infill.json", "prefix_tokens", self.prefix_tokens)
         _check_count("infill.json", "suffix_tokens", self.suffix_tokens)
@@ -123,6 +128,7 @@ class PromptConfig:
         _check_count("infill.json", "candidates", self.candidates)
         _check_count("infill.json", "verified_candidates", self.verified_candidates)
         _check_count("infill.json", "verified_tokens", self.verified_tokens, minimum=0)
+        _check_count("infill.json", "snippet_tokens", self.snippet_tokens, minimum=0)
 
 
 _COUNTS = (

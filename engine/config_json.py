@@ -26,18 +26,27 @@ def read_model_config(folder: Path) -> ModelConfig:
         UnsupportedModel: another architecture, or a variant of it that we do not compute.
         BrokenCheckpoint: the file is missing, not JSON, or lacks a value.
     """
-    raw = _read_json(folder / "config.json")
+    return model_config(read_json(folder / "config.json"), str(folder))
+
+
+def model_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
+    """The model that the JSON of a `config.json` describes; `where` names it in errors.
+
+    Raises:
+        UnsupportedModel: another architecture, or a variant of it that we do not compute.
+        BrokenCheckpoint: a value is missing or makes no sense.
+    """
     kind = raw.get("model_type")
     if kind != ARCHITECTURE:
-        raise UnsupportedModel(f"{folder}: architecture {kind!r} is not {ARCHITECTURE!r}")
+        raise UnsupportedModel(f"{where}: architecture {kind!r} is not {ARCHITECTURE!r}")
     text = raw.get("text_config")
     if not isinstance(text, dict):
-        raise BrokenCheckpoint(f"{folder / 'config.json'}: no text_config")
+        raise BrokenCheckpoint(f"{where}: config.json has no text_config")
     try:
         return _model_config(raw, text)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BrokenCheckpoint(f"{folder / 'config.json'}: {detail}") from error
+        raise BrokenCheckpoint(f"{where}: config.json: {detail}") from error
 
 
 def read_sampler_config(folder: Path) -> SamplerConfig:
@@ -48,7 +57,7 @@ def read_sampler_config(folder: Path) -> SamplerConfig:
         BrokenCheckpoint: not JSON, or a value out of range.
     """
     path = folder / "generation_config.json"
-    raw = _read_json(path) if path.exists() else {}
+    raw = read_json(path) if path.exists() else {}
     sampler = raw.get("sampler_config") or {}
     if not isinstance(sampler, dict):
         raise BrokenCheckpoint(f"{path}: sampler_config is not an object")
@@ -74,7 +83,7 @@ def read_prompt_config(folder: Path) -> PromptConfig:
     if not path.exists():
         return PromptConfig()
     try:
-        return PromptConfig(**_read_json(path))
+        return PromptConfig(**read_json(path))
     except TypeError as error:
         raise BrokenCheckpoint(f"{path}: {error}") from error
 
@@ -89,7 +98,12 @@ def write_configs(folder: Path, model: ModelConfig, sampler: SamplerConfig, prom
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        BrokenCheckpoint: the file is missing or holds no JSON object.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -33,7 +33,7 @@ def fastest(model: DiffusionGemma) -> Network:
 
     A model with experts to choose among, or on another device, is returned as it is.
     """
-    if model.device.type != "cpu" or not can_pack(model.config):
+    if model.device.type != "cpu" or not can_pack(model):
         return model
     keep_freed_memory()
     torch.set_num_threads(fast_threads(torch.get_num_threads()))

@@ -7,6 +7,8 @@ again. Does not open the files (see `engine.weights`).
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,38 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
         raise ModelNotFound(f"the hub has no model {model}, or it needs a login") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise ModelNotFound(f"{model} is not here and cannot be fetched: {error}") from error
+
+
+def read_remote(model: str, name: str, first: int | None = None, end: int | None = None) -> bytes | None:
+    """Bytes `first` to `end` (exclusive; None: all) of the file `name` of a hub model, None if it has none.
+
+    Raises:
+        ModelNotFound: the hub does not have the model, or cannot be reached.
+    """
+    from huggingface_hub import get_token, hf_hub_url
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        request = urllib.request.Request(hf_hub_url(model, name))
+    except (HFValidationError, ValueError) as error:
+        raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
+    if token := get_token():
+        # Not passed on where the hub redirects to: that address carries its own permission.
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    if first is not None and end is not None:
+        request.add_header("Range", f"bytes={first}-{end - 1}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            # A server that knows no ranges sends everything, of which only the start is wanted.
+            found: bytes = answer.read() if end is None else answer.read(end)
+            whole = answer.status == 200
+    except urllib.error.HTTPError as error:
+        if error.code == 404 and error.headers.get("X-Error-Code") == "EntryNotFound":
+            return None
+        raise ModelNotFound(f"the hub has no model {model}, or it needs a login") from error
+    except OSError as error:
+        raise ModelNotFound(f"{model} is not here and the hub cannot be reached: {error}") from error
+    return found[first:end] if whole else found
 
 
 def _complete(folder: Path) -> bool:

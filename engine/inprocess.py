@@ -60,27 +60,33 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     Raises:
         EngineError: the model is not to be had, not of our architecture, or broken.
     """
-    from engine.config_json import read_prompt_config, read_sampler_config
+    from engine.config_json import read_model_config, read_sampler_config
     from engine.hub import resolve
 
     report = on_progress or (lambda _line: None)
     folder = resolve(model, report)
-    sampler, prompts = read_sampler_config(folder), read_prompt_config(folder)
+    read_model_config(folder)  # what cannot be loaded is said before anything is waited for
+    sampler = read_sampler_config(folder)
     report("starting the tensor library")
     # Read by GNU's OpenMP as it starts: how long its threads spin at a barrier before they sleep. Its own
     # choice is milliseconds, which on cores shared with other programs are lost at every matrix product.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     import torch
 
+    from engine.gemma_chat import prompts_of
     from engine.hardware import fastest
-    from engine.tokenizer import Tokenizer
+    from engine.memory import form_for
+    from engine.tokenizer import open_tokenizer
     from engine.weights import load_model
 
+    tokenizer = open_tokenizer(folder)
+    prompts = prompts_of(folder, tokenizer)
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    network = fastest(load_model(folder, dtype=dtype, device=device))
-    return InProcessEngine(model or "embedded", folder, network, Tokenizer(folder), sampler, prompts)
+    form = form_for(folder)
+    network = fastest(load_model(folder, dtype=dtype, device=device, form=form, on_progress=report))
+    return InProcessEngine(model or "embedded", folder, network, tokenizer, sampler, prompts)
 
 
 class InProcessEngine:
@@ -126,10 +132,19 @@ class InProcessEngine:
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
+            snippet_chars=int(self._prompts.snippet_tokens * per_token),
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """Denoise one hole, a step at a time; see `engine.request.Engine.denoise`."""
+        if self._prompts.format == "gemma-chat" and not request.layouts:
+            from engine import gemma_chat
+
+            yield from gemma_chat.denoise(lambda one: self._denoise(one, cancelled), request)
+        else:
+            yield from self._denoise(request, cancelled)
+
+    def _denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         from engine.denoiser import denoise
 
         started = time.perf_counter()
@@ -184,7 +199,7 @@ class InProcessEngine:
         with self._prefix(request.prompt, cancelled) as ready:
             if not ready or not middles:
                 return ()
-            rows = token_scores(self._network, self._cache, middles)
+            rows = token_scores(self._network, self._cache, middles, self._tokenizer.end)
         return tuple(
             Scored(
                 tokens=tuple(
@@ -209,7 +224,12 @@ class InProcessEngine:
                 if not ready:
                     return ()
                 own, others, found = read(
-                    self._network, self._cache, part, views=request.views, seed=request.seed
+                    self._network,
+                    self._cache,
+                    part,
+                    views=request.views,
+                    seed=request.seed,
+                    end=self._tokenizer.end,
                 )
             texts = self._tokenizer.texts([*part])
             for text, p, other, q in zip(texts, own, others, found, strict=True):
@@ -305,7 +325,7 @@ class InProcessEngine:
         from engine.causal import score
 
         middles = [ids[: self._end(ids)] for ids in tokens]
-        scores = score(self._network, self._cache, middles)
+        scores = score(self._network, self._cache, middles, self._tokenizer.end)
         scored = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
         return list(_by_score(scored))
 

@@ -26,17 +26,18 @@ class Arranged:
 
     `pins` is what stays, `start` what free positions begin as. `spans` holds each layout's segments as
     canvas positions, ends exclusive. `inner` is boolean, true at free positions a pinned one follows: no
-    special token may stand there, since the text goes on behind it.
+    special token may stand there, since the text goes on behind it. `end` is the end-of-middle token.
     """
 
     pins: Tensor
     start: Tensor
     inner: Tensor
     spans: tuple[tuple[_Span, ...], ...]
+    end: int
 
     def constrain(self, logits: Tensor, canvases: Tensor, positions: Tensor) -> Tensor:
         """Turns special tokens off in `logits` where `inner`; nothing is forced. See `engine.denoiser`."""
-        ids = torch.tensor([int(s) for s in Special], device=logits.device)
+        ids = torch.tensor(sorted({self.end, *(int(s) for s in Special)}), device=logits.device)
         inner = self.inner[canvases, positions]
         logits[:, ids] = torch.where(inner[:, None], OFF, logits[:, ids])
         return torch.zeros_like(inner)
@@ -58,6 +59,7 @@ def arrange(
         start=torch.tensor(start, device=device),
         inner=torch.tensor(inner, device=device),
         spans=spans,
+        end=tokenizer.end,
     )
 
 
@@ -79,17 +81,12 @@ def _arrange(
             pins += [FREE] * segment.free_tokens
             start += [i if k >= segment.noise else FREE for i, k in zip(ids, keep.tolist(), strict=True)]
         spans.append((begin, len(pins)))
-    closing = [Special.EOM.value] if layout and layout[-1].pinned else []
+    closing = [tokenizer.end] if layout and layout[-1].pinned else []
     if not layout or len(pins) + len(closing) > length:
         raise InvalidRequest(f"a layout of {len(pins)} tokens does not fit a canvas of {length}")
     last = spans[-1][0] if not closing else len(pins)
     inner = [pin == FREE and at < last for at, pin in enumerate(pins)]
     # Behind a layout that ends there is nothing to choose; behind an open one only that it has ended.
     rest = length - len(pins)
-    tail = closing + [Special.PAD.value] * (rest - len(closing)) if closing else _open_end(rest)
+    tail = [tokenizer.end, *[Special.PAD.value] * (rest - 1)] if rest else []
     return pins + tail, start + tail, inner + [False] * rest, tuple(spans)
-
-
-def _open_end(rest: int) -> list[int]:
-    """What follows a free last segment: its end, if there is room left for one."""
-    return [Special.EOM.value, *[Special.PAD.value] * (rest - 1)] if rest else []

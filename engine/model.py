@@ -10,6 +10,7 @@ Source: the reference implementation in `transformers` (`models/diffusion_gemma`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import LayerConfig, ModelConfig
+from engine.moe import gated, run_experts
+from engine.quant.weight import QuantisedWeight
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
@@ -49,7 +52,8 @@ class DiffusionGemma(nn.Module):
     @property
     def size(self) -> int:
         """How many parameters there are."""
-        return sum(p.numel() for p in self.parameters())
+        quantised = [math.prod(m.shape) for m in self.modules() if isinstance(m, QuantisedWeight)]
+        return sum(p.numel() for p in self.parameters()) + sum(quantised)
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Run the encoder over `ids` (b, n) at `positions` (1 or b, n): final states (b, n, hidden)."""
@@ -212,19 +216,11 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Weighted sum of the chosen experts' outputs; x (tokens, hidden), the others (tokens, k)."""
-        if self.gate_up_proj.shape[0] == 1:  # no gather: shapes stay static, which compiled code needs
-            return self._expert(0, x) * weights.to(x.dtype)
-        out = torch.zeros_like(x)
-        for expert in torch.unique(chosen).tolist():
-            token, slot = torch.where(chosen == expert)
-            out.index_add_(
-                0, token, (self._expert(expert, x[token]) * weights[token, slot, None]).to(out.dtype)
-            )
-        return out
-
-    def _expert(self, expert: int, x: Tensor) -> Tensor:
-        gate, up = F.linear(x, self.gate_up_proj[expert]).chunk(2, dim=-1)
-        return F.linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])
+        if isinstance(self.gate_up_proj, Tensor) and self.gate_up_proj.shape[0] == 1:
+            # No gather: shapes stay static, which compiled code needs.
+            gate_up = F.linear(x, self.gate_up_proj[0])
+            return F.linear(gated(gate_up), self.down_proj[0]) * weights.to(x.dtype)
+        return run_experts(self.gate_up_proj, self.down_proj, x, weights, chosen)
 
 
 class Layer(nn.Module):

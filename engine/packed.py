@@ -16,14 +16,16 @@ from torch import Tensor
 
 from engine.config import LayerConfig, ModelConfig
 from engine.model import Attend, Attention, DiffusionGemma, Layer, rope
+from engine.quant.weight import QuantisedWeight
 
 _ROWS = 128
 """Rows the matrices are laid out for: four canvases of 32. Any number works."""
 
 
-def can_pack(config: ModelConfig) -> bool:
-    """Whether a model of this shape can be packed: with experts to choose among it cannot."""
-    return config.num_experts == 1
+def can_pack(model: DiffusionGemma) -> bool:
+    """Whether a model can be packed: with experts to choose among, or quantised, it cannot."""
+    quantised = any(isinstance(module, QuantisedWeight) for module in model.modules())
+    return model.config.num_experts == 1 and not quantised
 
 
 class PackedGemma:

@@ -7,7 +7,9 @@ where the hole is or how its surroundings were chosen.
 
 from __future__ import annotations
 
+from engine import gemma_chat
 from engine.config import PromptConfig
+from engine.gemma_tokenizer import GemmaTokenizer
 from engine.request import Prompt
 from engine.special import Special
 from engine.tokenizer import Tokenizer
@@ -15,6 +17,8 @@ from engine.tokenizer import Tokenizer
 
 def lay_out(prompt: Prompt, tokenizer: Tokenizer, config: PromptConfig) -> list[int]:
     """The encoder's tokens for `prompt`; what exceeds a side's budget is cut far from the hole."""
+    if isinstance(tokenizer, GemmaTokenizer):
+        return gemma_chat.lay_out(prompt, tokenizer, config)
     # Tokenizing all of a huge text to keep a few hundred tokens would be waste: cut characters first,
     # generously, since a token holds 24 of them at most.
     prefix = tokenizer.encode(prompt.prefix[-24 * config.prefix_tokens :])

@@ -16,7 +16,13 @@ from engine.special import Special
 
 @torch.inference_mode()
 def read(
-    model: Network, cache: PrefixCache, tokens: Sequence[int], *, views: int, seed: int
+    model: Network,
+    cache: PrefixCache,
+    tokens: Sequence[int],
+    *,
+    views: int,
+    seed: int,
+    end: int = Special.EOM,
 ) -> tuple[list[float], list[int], list[float]]:
     """One denoising pass over `tokens`, which continue the prefix in `cache`; the cache is only read.
 
@@ -25,7 +31,7 @@ def read(
     each of as many canvases is replaced by a random one, and judged in that canvas alone.
     """
     device = cache.device
-    clean = torch.tensor([*tokens, Special.EOM.value], device=device)
+    clean = torch.tensor([*tokens, end], device=device)
     canvas = clean.expand(views, -1).clone()
     if views > 1:
         generator = torch.Generator(device=device).manual_seed(seed)

@@ -17,24 +17,52 @@ from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.special import Special
 
 
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of `folder`: one of our own, or Gemma's where it has Gemma's control tokens.
+
+    Raises:
+        BrokenCheckpoint, UnsupportedModel: see `Tokenizer`.
+    """
+    from engine.gemma_tokenizer import GemmaTokenizer
+
+    inner = read_inner(folder)
+    kind = GemmaTokenizer if inner.token_to_id(GemmaTokenizer.TURN) is not None else Tokenizer
+    return kind(folder, inner)
+
+
+def read_inner(folder: Path) -> tokenizers.Tokenizer:
+    """The library's object for `tokenizer.json` of `folder`.
+
+    Raises:
+        BrokenCheckpoint: the file is missing or cannot be read.
+    """
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise BrokenCheckpoint(f"{path} is missing")
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise BrokenCheckpoint(f"{path} cannot be read: {error}") from error
+
+
 class Tokenizer:
-    """`tokenizer.json` of a folder.
+    """`tokenizer.json` of a folder; `inner` is what `read_inner` gives, where that was called already.
 
     Raises:
         BrokenCheckpoint: the file is missing or cannot be read.
         UnsupportedModel: a special token we lay prompts out with is not there, or has another id.
     """
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise BrokenCheckpoint(f"{path} is missing")
-        try:
-            self._inner = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise BrokenCheckpoint(f"{path} cannot be read: {error}") from error
+    end: int = Special.EOM.value
+    """The id that ends a middle."""
+
+    def __init__(self, folder: Path, inner: tokenizers.Tokenizer | None = None) -> None:
+        self._inner = inner or read_inner(folder)
         # Source code that contains the text of a special token is still only text.
         self._inner.encode_special_tokens = True
+        self._check(folder / "tokenizer.json")
+
+    def _check(self, path: Path) -> None:
         for special in Special:
             if self._inner.token_to_id(special.token) != special:
                 raise UnsupportedModel(f"{path}: token {special.token} does not have id {special.value}")

@@ -1,66 +1,89 @@
 """Checkpoints in the Hugging Face layout: safetensors in, a model out, and back.
 
 A checkpoint is used whole or not at all: every tensor the config calls for must be there, in its shape,
-and nothing else may be, apart from the vision tower, which this engine does not run. Knows nothing of
-where a folder comes from (see `engine.hub`).
+and nothing else may be, apart from the vision tower, which this engine does not run. All of that is checked
+from the files' headers; then the weights go to their device a few rows at a time, so that a load never
+holds more than a chunk of them in host memory. Knows nothing of where a folder comes from (see
+`engine.hub`) or of how quantised weights are stored (see `engine.quant`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine.config import ModelConfig
 from engine.config_json import VISION_STUB, read_model_config
-from engine.errors import BrokenCheckpoint
+from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
+from engine.headers import StoredTensor, read_header, read_rows
 from engine.model import DiffusionGemma
+from engine.quant.fill import Filler, Held
+from engine.quant.names import stored_name
+from engine.quant.plan import FORMS, Piece, Target, make_plan
+from engine.quant.schemes import read_schemes
+from engine.quant.weight import QuantisedLinear
 
 _DECODER = "model.decoder."
-_ENCODER_LAYER = "model.encoder.language_model.layers."
 _VISION = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+CHUNK_BYTES = 64 << 20
+"""How much of a tensor is read at once."""
 
 
-def load_model(folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> DiffusionGemma:
+def load_model(
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str = "cpu",
+    form: str = "stored",
+    adapter: Path | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> DiffusionGemma:
     """Read the model in `folder`, in `dtype` (default: as stored) on `device`, ready to run.
 
+    `form` is one of `engine.quant.plan.FORMS`; `adapter` is the folder of a LoRA adapter to be merged. What
+    is never quantised (embeddings, router, norms) is held in `dtype`.
+
     Raises:
-        UnsupportedModel: another architecture, or a variant we do not compute.
+        UnsupportedModel: another architecture, or a variant or a quantisation we do not compute.
         BrokenCheckpoint: files missing, truncated or corrupt; tensors missing, unexpected or misshapen.
+        ModelNotFound: there is no such adapter.
     """
-    config = read_model_config(folder)
-    with torch.device("meta"), _Uninitialised():
-        model = DiffusionGemma(config)
-    wanted = {stored_name(name): (name, tensor.shape) for name, tensor in model.state_dict().items()}
-    found: dict[str, Tensor] = {}
-    for stored, tensor in _read_tensors(folder):
-        if stored.startswith(_VISION):
-            continue
-        if stored not in wanted:
-            raise BrokenCheckpoint(f"{folder}: unexpected tensor {stored}")
-        name, shape = wanted[stored]
-        if name in found:
-            raise BrokenCheckpoint(f"{folder}: tensor {stored} is there twice")
-        if tensor.shape != shape:
-            raise BrokenCheckpoint(
-                f"{folder}: tensor {stored} is {tuple(tensor.shape)}, the config calls for {tuple(shape)}"
-            )
-        if tensor.dtype not in _DTYPES:
-            raise BrokenCheckpoint(f"{folder}: tensor {stored} is stored as {tensor.dtype}")
-        found[name] = tensor.to(device=device, dtype=dtype)
-    missing = sorted(stored for stored, (name, _) in wanted.items() if name not in found)
-    if missing:
-        raise BrokenCheckpoint(f"{folder}: {len(missing)} tensors are missing, first {missing[0]}")
-    model.load_state_dict(found, assign=True)
+    if form not in FORMS:
+        raise UnsupportedModel(f"form {form!r} is not known; choose one of {', '.join(FORMS)}")
+    model = empty_model(read_model_config(folder))
+    if adapter is not None and not adapter.is_dir():
+        raise ModelNotFound(f"there is no adapter {adapter}; an adapter is a directory")
+    report = on_progress or (lambda _line: None)
+    gguf = gguf_file(folder)
+    if gguf is not None:
+        from engine.quant.gguf import read_gguf
+
+        held = read_gguf(gguf, state_shapes(model), form, dtype, torch.device(device), report)
+    else:
+        held = _read_safetensors(folder, model, form, dtype, torch.device(device), report)
+    lora = None
+    if adapter is not None:
+        from engine.adapters import Adapter
+
+        lora = Adapter(adapter, state_shapes(model))
+    for name, value in held:
+        put(model, name, lora.merged(name, value, dtype) if lora else value)
     return model.eval().requires_grad_(False)
+
+
+def empty_model(config: ModelConfig) -> DiffusionGemma:
+    """The model on the meta device: shapes without memory."""
+    with torch.device("meta"), _Uninitialised():
+        return DiffusionGemma(config)
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -78,6 +101,92 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def state_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Every parameter and buffer of `model` and its shape."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def plan_of(folder: Path, shapes: dict[str, tuple[int, ...]]) -> list[Target]:
+    """What is to be read from the safetensors in `folder`, from their headers alone.
+
+    Raises:
+        BrokenCheckpoint, UnsupportedModel: see `load_model`.
+    """
+    schemes = read_schemes(folder)
+    stored = [tensor for name in weight_file_names(folder) for tensor in read_header(folder / name)]
+    return make_plan(shapes, stored, schemes, str(folder))
+
+
+def gguf_file(folder: Path) -> Path | None:
+    """The GGUF file in `folder`, where that is what its weights are in.
+
+    Raises:
+        BrokenCheckpoint: there are several.
+    """
+    if (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists():
+        return None
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) > 1:
+        raise BrokenCheckpoint(f"{folder} has {len(found)} GGUF files; which one is meant is not clear")
+    return found[0] if found else None
+
+
+def put(model: nn.Module, name: str, value: Held) -> None:
+    """Make `value` the parameter or buffer `name` of `model`; a quantised one brings its own module."""
+    path, _, leaf = name.rpartition(".")
+    owner = model.get_submodule(path)
+    if isinstance(value, Tensor):
+        if leaf in owner._buffers:
+            owner._buffers[leaf] = value
+        else:
+            owner._parameters[leaf] = nn.Parameter(value, requires_grad=False)
+    elif isinstance(owner, nn.Linear):
+        above, _, own = path.rpartition(".")
+        setattr(model.get_submodule(above), own, QuantisedLinear(value))
+    else:
+        delattr(owner, leaf)
+        owner.add_module(leaf, value)
+
+
+def _read_safetensors(
+    folder: Path,
+    model: DiffusionGemma,
+    form: str,
+    dtype: torch.dtype | None,
+    device: torch.device,
+    report: Callable[[str], None],
+) -> Iterator[tuple[str, Held]]:
+    """Every parameter of the model in turn, as soon as all of its pieces have been read."""
+    targets = plan_of(folder, state_shapes(model))
+    fillers = {target.param: Filler(target, form, dtype, device) for target in targets}
+    pieces = [piece for target in targets for piece in target.pieces]
+    total, done, shown = sum(piece.tensor.nbytes for piece in pieces) or 1, 0, 0
+    for piece, first, last, rows in _chunks(folder, pieces):
+        done += rows.nbytes
+        if fillers[piece.place.param].put(piece, first, last, rows):
+            yield piece.place.param, fillers.pop(piece.place.param).result()
+        if 100 * done // total > shown:
+            shown = 100 * done // total
+            report(f"reading the weights {shown}%")
+
+
+def _chunks(folder: Path, pieces: list[Piece]) -> Iterator[tuple[Piece, int, int, Tensor]]:
+    """(piece, first row, last row, rows), file after file in the order they lie there."""
+
+    def place_of(piece: Piece) -> tuple[str, int]:
+        return piece.tensor.file, piece.tensor.start
+
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for piece in sorted(pieces, key=place_of):
+            tensor: StoredTensor = piece.tensor
+            if tensor.file not in files:
+                stack.close()
+                files = {tensor.file: stack.enter_context((folder / tensor.file).open("rb", buffering=0))}
+            for first, last, rows in read_rows(files[tensor.file], tensor, CHUNK_BYTES):
+                yield piece, first, last, rows
+
+
 def save_model(model: DiffusionGemma, folder: Path) -> None:
     """Write the weights as one `model.safetensors` that we and `transformers` load.
 
@@ -93,32 +202,18 @@ def save_model(model: DiffusionGemma, folder: Path) -> None:
     path.chmod(0o644)  # the library writes it for the owner alone; packages are read by others
 
 
-def stored_name(name: str) -> str:
-    """The checkpoint's name of the model's parameter or buffer `name`."""
-    layers, dot, rest = name.partition(".")
-    index, _, leaf = rest.partition(".")
-    if layers == "layers" and dot and leaf == "encoder_layer_scalar":
-        return f"{_ENCODER_LAYER}{index}.layer_scalar"
-    return _DECODER + name
+def weight_file_names(folder: Path) -> list[str]:
+    """The names of the safetensors in `folder` that make up the model.
 
-
-def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    for path in _weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - safe_open is not a mapping
-                    yield name, file.get_tensor(name)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise BrokenCheckpoint(f"{path} is truncated or corrupt: {error}") from error
-
-
-def _weight_files(folder: Path) -> list[Path]:
+    Raises:
+        BrokenCheckpoint: there are none, one is missing, or the index makes no sense.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         single = folder / "model.safetensors"
         if not single.exists():
-            raise BrokenCheckpoint(f"{folder} has no model.safetensors (other formats are not read)")
-        return [single]
+            raise BrokenCheckpoint(f"{folder} has no model.safetensors, nor a GGUF file")
+        return [single.name]
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -131,7 +226,7 @@ def _weight_files(folder: Path) -> list[Path]:
             raise BrokenCheckpoint(f"{index} names a file outside its folder: {path.name}")
         if not path.exists():
             raise BrokenCheckpoint(f"{path} is missing")
-    return files
+    return names
 
 
 def _vision_stub(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS, Decoding
 from infill.errors import InfillError
-from lsp.commands import bench
+from lsp.commands import bench, model_info
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     bench.add_parser(commands)
     _add_eval(commands)
+    _add_models(commands)
     return parser
 
 
@@ -213,6 +214,12 @@ def _add_eval(commands: Subparsers) -> None:
         suite.add_argument("--seed", type=_whole_number(0), default=0, help="0 by default")
         suite.add_argument("--json", action="store_true", dest="as_json", help="print only the JSON line")
         _add_model(suite)
+
+
+def _add_models(commands: Subparsers) -> None:
+    parser = commands.add_parser("model", help="look at models", description="Look at models.")
+    subcommands = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    model_info.add_info_parser(subcommands, _add_command, _whole_number(1))
 
 
 def _whole_number(minimum: int) -> Callable[[str], int]:

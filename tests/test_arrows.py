@@ -19,12 +19,14 @@ ONLY_IN = {
     "safetensors": "engine",
     "tokenizers": "engine",
     "huggingface_hub": "engine",
+    "triton": "engine",
+    "gguf": "engine",
     "pygls": "lsp",
     "lsprotocol": "lsp",
 }
 """The one package each of these libraries (and whatever begins with its name and `_`) is imported in."""
 
-NOWHERE = {"transformers"}
+NOWHERE = {"transformers", "peft", "compressed_tensors"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -82,6 +84,8 @@ def test_there_is_something_to_walk() -> None:
         ("engine/a.py", "from pygls.server import X\n", "pygls"),
         ("infill/a.py", "import lsprotocol.types as t\n", "lsprotocol"),
         ("engine/a.py", "import transformers\n", "transformers"),
+        ("lsp/a.py", "import triton.language as tl\n", "triton"),
+        ("engine/a.py", "from compressed_tensors import x\n", "compressed_tensors"),
     ],
 )
 def test_a_wrong_arrow_is_found(tmp_path: Path, path: str, source: str, module: str) -> None:

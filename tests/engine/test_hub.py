@@ -42,8 +42,13 @@ class _Hub(BaseHTTPRequestHandler):
             tree = [{"type": "file", "path": n, "size": len(b), "oid": n} for n, b in FILES.items()]
             content = tree if "/tree/" in path else {"id": "own/small", "sha": COMMIT, "siblings": siblings}
             self._send(200, json.dumps(content).encode(), body=body)
+        elif path.startswith("/own/small/resolve/") and path.rpartition("/")[2] not in FILES:
+            self._send(404, b"{}", body=body, error="EntryNotFound")
         elif path.startswith("/own/small/resolve/"):
-            self._send(200, FILES[path.rpartition("/")[2]], body=body)
+            content, asked = FILES[path.rpartition("/")[2]], self.headers.get("Range", "")
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            part = content[int(first) : int(last) + 1] if asked else content
+            self._send(206 if asked else 200, part, body=body)
         else:
             self._send(404, b"{}", body=body, error="RepoNotFound")
 
@@ -126,3 +131,31 @@ def test_what_is_no_hub_id_never_reaches_the_hub(name: str, requests: list[str])
     with pytest.raises(ModelNotFound, match="directory"):
         hub.resolve(name)
     assert requests == []
+
+
+def test_a_part_of_a_file_is_read_without_the_rest(requests: list[str]) -> None:
+    assert hub.read_remote("own/small", "model.safetensors", 2, 5) == b"igh"
+    assert hub.read_remote("own/small", "config.json") == b"{}"
+    assert hub.read_remote("own/small", "hf_quant_config.json") is None
+    assert [path.rpartition("/")[2] for path in requests] == [
+        "model.safetensors",
+        "config.json",
+        "hf_quant_config.json",
+    ]
+
+
+@pytest.mark.usefixtures("requests")
+def test_a_part_of_a_model_the_hub_does_not_know() -> None:
+    with pytest.raises(ModelNotFound, match="no model own/other"):
+        hub.read_remote("own/other", "config.json")
+    with pytest.raises(ModelNotFound, match="hub id"):
+        hub.read_remote("a b/c", "config.json")
+
+
+def test_a_part_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    address = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+    with pytest.raises(ModelNotFound, match="cannot be reached"):
+        hub.read_remote("own/small", "config.json")

@@ -90,4 +90,4 @@ def test_positions_are_followed_when_they_change(model: DiffusionGemma) -> None:
 
 def test_a_model_with_experts_to_choose_among_is_not_packed(tmp_path: Path) -> None:
     write_reference_checkpoint(tmp_path)
-    assert not can_pack(load_model(tmp_path).config)
+    assert not can_pack(load_model(tmp_path))

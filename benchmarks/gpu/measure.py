@@ -1,0 +1,192 @@
+"""The measurements: kernels against float32, attention, whole steps, and the reference implementation."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.clock import milliseconds
+from benchmarks.gpu.shapes import Size, random_model, step_operations, weight_bytes
+from engine import sampler
+from engine.cache import PrefixCache, over_cache
+from engine.graphs import DenoiseGraphs, attention_by_products, fused_attention
+from engine.kernels import grouped_matmul
+from engine.model import DiffusionGemma
+from engine.moe import Groups, Weight, run_experts
+from engine.quant.fill import requantised
+from engine.quant.weight import Code, QuantisedWeight, pack_nibbles
+
+KERNELS = ("bf16", "fp8", "int4", "nvfp4")
+STEPS = ("stored", "fp8", "int4")
+
+Rates = dict[str, Any]
+"""What `clock.machine` measured."""
+
+
+def kernel(form: str, size: Size, device: torch.device, rates: Rates) -> dict[str, Any]:
+    """The experts' first product in `form`: its error against float32, its time and its floor."""
+    config = size.model
+    generator = torch.Generator(device=device).manual_seed(1)
+    shape = (config.num_experts, 2 * config.moe_intermediate_size, config.hidden_size)
+    weight = expert_weight(form, shape, generator)
+    x = torch.randn(size.canvas, config.hidden_size, generator=generator, device=device).bfloat16()
+    chosen = torch.rand(size.canvas, config.num_experts, generator=generator, device=device)
+    groups = Groups.of(chosen.topk(config.top_k_experts).indices, config.num_experts)
+    found = grouped_matmul(x, weight, groups, gather=True)
+    error = relative_error(found, _exact(weight, x, groups))
+    size_bytes = weight.nbytes + x.nbytes + found.nbytes
+    out: dict[str, Any] = {"relative_error": error, "floor_ms": 1e3 * size_bytes / rates["bytes_per_s"]}
+    repeats = 20 if device.type == "cuda" else 2
+    out |= milliseconds(lambda: grouped_matmul(x, weight, groups, gather=True), device, repeats)
+    if isinstance(weight, Tensor):
+        offsets, rows, turned = groups.offsets[1:], x[groups.token], weight.transpose(1, 2)
+        other = milliseconds(lambda: torch._grouped_mm(rows, turned, offs=offsets), device, repeats)
+        out["grouped_mm_ms"] = other["ms"]
+        library = torch._grouped_mm(rows, turned, offs=offsets)
+        out["grouped_mm_relative_error"] = relative_error(library, _exact(weight, x, groups))
+    return out
+
+
+def experts(form: str, size: Size, device: torch.device) -> dict[str, Any]:
+    """A layer's whole mixture in `form` by our kernels against the loop in float32."""
+    config = size.model
+    generator = torch.Generator(device=device).manual_seed(2)
+    few = min(16, config.num_experts)  # float32 of all of them would only take time
+    gate_up = expert_weight(form, (few, 2 * config.moe_intermediate_size, config.hidden_size), generator)
+    down = expert_weight(form, (few, config.hidden_size, config.moe_intermediate_size), generator)
+    x = torch.randn(size.canvas, config.hidden_size, generator=generator, device=device).bfloat16()
+    scores = torch.rand(size.canvas, few, generator=generator, device=device)
+    weights, chosen = scores.topk(min(config.top_k_experts, few))
+    exact = run_experts(_float(gate_up), _float(down), x.float(), weights, chosen, "loop")
+    found = run_experts(gate_up, down, x, weights, chosen, "triton")
+    return {"relative_error": relative_error(found, exact)}
+
+
+def attention(size: Size, device: torch.device) -> dict[str, Any]:
+    """Both ways to attend, for both kinds of layer: error against float32 and time."""
+    out: dict[str, Any] = {}
+    for kind, layer in (("sliding", size.model.layers[0]), ("full", size.model.layers[5])):
+        keys = min(size.prefix, size.model.sliding_window - 1) if layer.sliding else size.prefix
+        heads, d = size.model.num_attention_heads, layer.head_dim
+        q = torch.randn(1, heads, size.canvas, d, device=device).bfloat16() * d**-0.5
+        k, v = torch.randn(2, 1, layer.kv_heads, keys + size.canvas, d, device=device).bfloat16()
+        mask = torch.arange(keys + size.canvas, device=device) != 1
+        exact = attention_by_products(q.float(), k.float(), v.float(), mask)
+        for name, way in (("fused", fused_attention), ("products", attention_by_products)):
+            run = partial(way, q, k, v, mask)
+            out[f"{kind}_{name}_relative_error"] = relative_error(run(), exact)
+            out[f"{kind}_{name}_ms"] = milliseconds(run, device, 10)["ms"]
+    return out
+
+
+def step(form: str, size: Size, device: torch.device, rates: Rates) -> dict[str, Any]:
+    """A denoising step of the whole model in `form`: time, floor and memory."""
+    free_memory(device)
+    model = random_model(size.model, form, device)
+    cache = _filled(model, size, device)
+    graphs = DenoiseGraphs(model, cache)
+    canvas = torch.randint(0, size.model.vocab_size, (1, size.canvas), device=device)
+    soft = model.embed(canvas)
+    positions = torch.arange(size.prefix, size.prefix + size.canvas, device=device)[None]
+    reads = weight_bytes(model)
+    floor_s = max(reads / rates["bytes_per_s"], step_operations(size) / rates["operations_per_s"])
+    repeats = 10 if device.type == "cuda" else 2
+    with torch.inference_mode():
+        eager = milliseconds(
+            lambda: model.logits(model.denoise(canvas, positions, over_cache(cache), soft)), device, repeats
+        )
+        graphed = milliseconds(lambda: model.logits(graphs(canvas, soft)), device, repeats)
+        whole = milliseconds(lambda: _denoise(model, graphs, canvas, size), device, 3)
+    peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None
+    return {
+        "step_ms": graphed["ms"],
+        "slowest_step_ms": graphed["slowest_ms"],
+        "eager_step_ms": eager["ms"],
+        "floor_ms": 1e3 * floor_s,
+        "times_the_floor": graphed["ms"] / (1e3 * floor_s),
+        "weights_gb": reads / 1e9,
+        "peak_gb": peak,
+        "steps": size.steps,
+        "tokens_per_s": 1e3 * size.canvas / whole["ms"],
+    }
+
+
+def reference(size: Size, device: torch.device) -> dict[str, Any]:
+    """The same step by `transformers`, in bfloat16 with random weights."""
+    from benchmarks.gpu.reference import reference_step
+
+    free_memory(device)
+    return reference_step(size, device)
+
+
+def expert_weight(form: str, shape: tuple[int, ...], generator: torch.Generator) -> Weight:
+    """Random experts in `form`."""
+    device = generator.device
+    if form == "nvfp4":
+        codes = torch.randint(0, 16, shape, generator=generator, dtype=torch.uint8, device=device)
+        scale = torch.rand(*shape[:-1], shape[-1] // 16, generator=generator, device=device) + 0.5
+        outer = torch.full(shape[:-1], 0.3 * shape[-1] ** -0.5, device=device)
+        return QuantisedWeight(
+            Code.FP4, pack_nibbles(codes), scale=scale.to(torch.float8_e4m3fn), outer=outer
+        )
+    plain = torch.empty(shape, dtype=torch.bfloat16, device=device)
+    plain.normal_(0, shape[-1] ** -0.5, generator=generator)
+    return plain if form == "bf16" else requantised(plain, form)
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """The norm of the difference by the norm of what is exact."""
+    return float((found.float() - exact.float()).norm() / exact.float().norm())
+
+
+def free_memory(device: torch.device) -> None:
+    """Gives back what the last measurement held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _float(weight: Weight) -> Tensor:
+    return weight.dequantise() if isinstance(weight, QuantisedWeight) else weight.float()
+
+
+def _exact(weight: Weight, x: Tensor, groups: Groups) -> Tensor:
+    bounds = groups.offsets.tolist()
+    rows = x[groups.token].float()
+    parts = [
+        rows[first:last] @ _float(weight[expert]).T
+        for expert, (first, last) in enumerate(itertools.pairwise(bounds))
+    ]
+    return torch.cat(parts)
+
+
+def _filled(model: DiffusionGemma, size: Size, device: torch.device) -> PrefixCache:
+    """A cache with random keys and values, as if a prefix had been read."""
+    cache = PrefixCache(model.config, dtype=torch.bfloat16, device=device)
+    cache.reserve(size.prefix)
+    for index, layer in enumerate(model.config.layers):
+        shape = (2, 1, layer.kv_heads, size.prefix, layer.head_dim)
+        k, v = torch.randn(shape, device=device).bfloat16() * layer.head_dim**-0.5
+        cache.write(index, 0, k, v)
+    cache.tokens.extend([0] * size.prefix)
+    return cache
+
+
+def _denoise(model: DiffusionGemma, graphs: DenoiseGraphs, canvas: Tensor, size: Size) -> Tensor:
+    """A canvas's steps with the sampler's work in them, and no stop but at the end."""
+    generator = torch.Generator(device=canvas.device).manual_seed(0)
+    soft = None
+    for _ in range(size.steps):
+        scaled = model.logits(graphs(canvas, soft)) / 0.6
+        drawn = sampler.sample(scaled, generator)
+        accepted = sampler.accept(sampler.entropy(scaled), 0.1)
+        noise = sampler.random_canvas((1, size.canvas), size.model.vocab_size, generator)
+        canvas = torch.where(accepted, drawn, noise)
+        soft = model.soft_embed(scaled.to(torch.bfloat16))
+    return scaled.argmax(-1)

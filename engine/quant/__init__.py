@@ -1,0 +1,1 @@
+"""Quantised weights: what they are in memory, how the published formats store them, how they are loaded."""
