@@ -55,7 +55,7 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
 
     try:
         cached = Path(snapshot_download(model, **_FILES, local_files_only=True))
-        if _complete(cached):
+        if is_complete(cached):
             return cached
     except HFValidationError as error:
         raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
@@ -70,7 +70,7 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
         raise ModelNotFound(f"{model} is not here and cannot be fetched: {error}") from error
 
 
-def _complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether a snapshot has all we need: an interrupted download leaves some out."""
     if not all((folder / name).exists() for name in ("config.json", "tokenizer.json")):
         return False

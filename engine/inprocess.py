@@ -101,7 +101,24 @@ class InProcessEngine:
         self._name, self._network, self._tokenizer = name, network, tokenizer
         self._sampler, self._prompts = sampler, prompts
         self._cache = PrefixCache(network.config, dtype=weight.dtype, device=weight.device)
+        self._folder = folder
         self._lock = threading.Lock()
+
+    @property
+    def network(self) -> DiffusionGemma:
+        """The network, for whoever runs several engines on the same weights."""
+        return self._network
+
+    def sibling(self, network: DiffusionGemma | None = None) -> InProcessEngine:
+        """Another engine of the same weights with a prefix cache of its own; `network` stands in for ours."""
+        return InProcessEngine(
+            self._name,
+            self._folder,
+            network or self._network,
+            self._tokenizer,
+            self._sampler,
+            self._prompts,
+        )
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""

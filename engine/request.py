@@ -18,6 +18,15 @@ CANVAS_LENGTHS = (32, 64, 128, 256)
 """Canvas lengths, in tokens, an engine is asked for; fixed so that shapes stay static."""
 
 
+class Priority(Enum):
+    """Who goes first where several want the same engine, the most urgent first."""
+
+    INVOKED = "invoked"  # somebody pressed a key and waits
+    AUTOMATIC = "automatic"  # somebody typed and may look
+    PREFETCH = "prefetch"  # somebody may want it next
+    BACKGROUND = "background"  # nobody waits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snippet:
     """Code from elsewhere that helps to fill the hole; `path` is relative, with forward slashes."""
@@ -81,7 +90,9 @@ class DenoiseRequest:
     `seed` makes a result repeatable. `deadline_ms` counts from the call; when it passes, the best
     canvas so far is the answer. `max_steps` lowers the model's own number of steps. With `layouts` there is
     one candidate for each of them and `candidates` does not count; a layout that does not fit the canvas
-    is refused.
+    is refused. An engine that many share serves the more urgent `priority` first, and drops a request as
+    soon as the same client asks another of the same `key`, which is any string that stands for a document;
+    an empty one stands for none.
 
     Raises:
         InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum, or layouts
@@ -95,6 +106,8 @@ class DenoiseRequest:
     max_steps: int | None = None
     deadline_ms: float | None = None
     layouts: tuple[Layout, ...] = ()
+    priority: Priority = Priority.AUTOMATIC
+    key: str = ""
 
     def __post_init__(self) -> None:
         if self.layouts and self.prompt.typed:
@@ -173,6 +186,7 @@ class ScoreRequest:
 
     prompt: Prompt
     middles: tuple[str, ...]
+    priority: Priority = Priority.AUTOMATIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +226,7 @@ class ReadRequest:
     text: str
     views: int = 1
     seed: int = 0
+    priority: Priority = Priority.BACKGROUND
 
     def __post_init__(self) -> None:
         if self.views < 1:

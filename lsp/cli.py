@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS
 from infill.errors import InfillError
+from lsp.commands import engine, models
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -77,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_lsp(commands)
     _add_doctor(commands)
     _add_eval(commands)
+    engine.add_parser(commands)
+    models.add_parser(commands)
     return parser
 
 
@@ -150,6 +153,14 @@ def _add_lsp(commands: Subparsers) -> None:
         "--tcp", type=_address, metavar="HOST:PORT", help="listen here instead (for debugging)"
     )
     _add_model(parser)
+    parser.add_argument(
+        "--engine",
+        type=_engine,
+        default="resident",
+        metavar="WHERE",
+        help="where the model runs: resident (by default: one process for all editors), in-process, or the "
+        "URL of an OpenAI-compatible server, to which code is sent then",
+    )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log to this file instead of stderr")
     parser.add_argument(
         "--log-level",
@@ -230,6 +241,12 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _engine(text: str) -> str:
+    if text not in ("resident", "in-process") and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither resident, in-process nor a URL")
+    return text
+
+
 def _fill(arguments: argparse.Namespace) -> int:
     from lsp.commands import fill
 
@@ -243,6 +260,7 @@ def _lsp(arguments: argparse.Namespace) -> int:
 
     options = ServerOptions(
         model=arguments.model,
+        engine=arguments.engine,
         log_file=arguments.log_file,
         log_level=logging.getLevelNamesMapping()[arguments.log_level.upper()],
     )
