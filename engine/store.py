@@ -1,7 +1,7 @@
 """The models on this machine: the fetched ones, and the one the user has chosen.
 
-That one counts wherever nobody names a model. Fetching itself is the hub client's business (`engine.hub`); here
-is what surrounds it: room on the disk, and checksums.
+That one counts wherever nobody names a model. Fetching itself is the hub client's business (`engine.hub`);
+here is what surrounds it: room on the disk, and checksums.
 """
 
 from __future__ import annotations
@@ -145,12 +145,12 @@ def _cache_folder() -> str:
 
 def _listed(name: str) -> list[tuple[str, int, str | None]]:
     """Name, bytes and, where the hub knows it, SHA-256 of each file that is needed."""
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi, RepoFile, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
         tree = HfApi(endpoint=constants.ENDPOINT).list_repo_tree(name)
-        files = [item for item in tree if hasattr(item, "size") and _wanted(item.path)]
+        files = [item for item in tree if isinstance(item, RepoFile) and _wanted(item.path)]
     except HFValidationError as error:
         raise ModelNotFound(f"{name!r} is not a hub id such as owner/name") from error
     except OfflineModeIsEnabled as error:

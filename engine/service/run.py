@@ -36,7 +36,8 @@ _LOOK_S = 1.0
 _SWITCH_S = 0.0005
 """How long a thread may keep the others waiting: a lane must not hold up those who wait for its steps."""
 _LANES_END_S = 5.0
-_LOCK_S = 1.0
+_LOCK_S = 10.0
+"""How long an engine may take to end before the next one gives up waiting for its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ async def _serve(place: Place, options: ServiceOptions, loader: Loader) -> None:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config, service)
+    server = _Server(config, service, place)
     watching = asyncio.create_task(_watch(place, options, service, server))
     try:
         place.write_address(address)
@@ -115,13 +116,15 @@ async def _serve(place: Place, options: ServiceOptions, loader: Loader) -> None:
 class _Server(uvicorn.Server):
     """Tells the clients before it goes: those who stay would hold it up, and take it for dead after."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, place: Place) -> None:
         super().__init__(config)
+        self._place = place
         self._service, self._loop = service, asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal, or whatever else ends us."""
         super().handle_exit(sig, frame)
+        self._place.forget_address()  # from now on nobody should come
         self._loop.call_soon_threadsafe(self._service.closing.set)
 
 
