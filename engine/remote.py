@@ -59,7 +59,11 @@ def open_remote(url: str, model: str | None) -> RemoteEngine:
     base = url.rstrip("/")
     engine = RemoteEngine(base if base.endswith("/v1") else f"{base}/v1", model or "")
     logger.warning("code around the cursor is sent to %s", parts.hostname)
-    engine.find_model(model)
+    try:
+        engine.find_model(model)
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 

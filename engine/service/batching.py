@@ -74,6 +74,11 @@ class Batch:
         self.sizes: dict[int, int] = {}
         """How many forward passes were of how many canvases."""
 
+    @property
+    def present(self) -> int:
+        """How many lanes take part now, those included that wait to."""
+        return len(self._present)
+
     @contextmanager
     def member(self, priority: Priority) -> Iterator[None]:
         """Take part: others' steps wait for ours from now on, and nobody else computes meanwhile."""

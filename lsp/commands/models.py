@@ -36,10 +36,9 @@ def _list(arguments: argparse.Namespace) -> int:
     from engine.store import chosen_model, fetched_models
 
     chosen = chosen_model() or EMBEDDED
-    rows = [
-        (EMBEDDED, "ships with infill"),
-        *((m.name, _size(m.size_bytes) + ("" if m.complete else ", incomplete")) for m in fetched_models()),
-    ]
+    rows = [(EMBEDDED, "ships with infill")]
+    for model in fetched_models():
+        rows.append((model.name, _size(model.size_bytes) + ("" if model.complete else ", incomplete")))
     if chosen not in (name for name, _ in rows):
         rows.append((chosen, "a directory"))
     for name, what in rows:

@@ -20,7 +20,7 @@ from engine.request import Stop
 from engine.resident import ask_status
 from engine.service.lifecycle import Backoff, is_alive, running, start, stop
 from engine.service.place import FOLDER_VARIABLE, Place, find_place
-from tests.engine.service.harness import FAKE, TIMEOUT_S, answer, ask, client, fake_service, own_place, until
+from tests.engine.service.harness import TIMEOUT_S, answer, ask, client, fake_service, own_place, until
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def test_its_death_costs_one_suggestion_and_one_restart(place: Place, how: str) 
     engine = client(place)
     before = running(place)
     assert before is not None
+    steps = engine.denoise(ask("WAIT" if how == "kill -9" else "DIE"), threading.Event())
+    if how == "kill -9":
+        next(steps)
+        os.kill(before.pid, signal.SIGKILL)
     with pytest.raises(EngineUnavailable, match="gone"):
-        if how == "kill -9":
-            for _ in engine.denoise(ask("WAIT"), threading.Event()):
-                os.kill(before.pid, signal.SIGKILL)
-        else:
-            list(engine.denoise(ask("DIE"), threading.Event()))
+        list(steps)
     until(lambda: running(place) not in (None, before))
     assert answer(engine) == "1"
     assert place.log.read_text(encoding="utf-8").count("listening") == 2
@@ -216,6 +216,3 @@ def answers(engine: object) -> bool:
         return answer(engine) == "1"  # type: ignore[arg-type]
     except EngineUnavailable:
         return False
-
-
-assert FAKE
