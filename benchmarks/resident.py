@@ -1,8 +1,8 @@
 """What the resident engine costs: its latency against an engine in this process, and memory per client.
 
 Requests alternate between the two, so that whatever else the machine does weighs on both; both load the
-embedded model. `--faults N` instead does harm at random N times and `--soak N` sends N requests of 16 clients.
-Ends with one JSON line.
+embedded model. `--faults N` instead does harm at random N times and `--soak N` sends N requests of 16
+clients. Ends with one JSON line.
 """
 
 from __future__ import annotations

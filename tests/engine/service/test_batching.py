@@ -37,7 +37,6 @@ def ask(index: int) -> DenoiseRequest:
         canvas_tokens=length,
         candidates=1 + index % 2,
         max_steps=6,
-        priority=priority,
     )
 
 
