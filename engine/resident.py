@@ -6,20 +6,14 @@ under way then is lost, the next is served. Importing this imports neither torch
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import select
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import h11
-
-from engine import errors
 from engine.errors import EngineError, EngineUnavailable
 from engine.request import (
     DenoiseRequest,
@@ -30,15 +24,14 @@ from engine.request import (
     ScoreRequest,
     Step,
 )
+from engine.service.exchange import Exchange, error_of
 from engine.service.lifecycle import COMMAND, Backoff, last_words, running, start
 from engine.service.place import Address, Place, find_place
 from engine.service.wire import from_json, to_json
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.02
-"""How long a client that waits goes without looking whether it still should."""
-_CONNECT_S = 2.0
+_JOIN_S = 2.0
 _LOOK_S = 0.25
 _SILENCE_S = 15.0
 """An engine that says nothing for so long, though it was asked to every two seconds, is not well."""
@@ -111,7 +104,7 @@ class ResidentEngine:
         """Leave; the engine stays for others."""
         self._closed.set()
         if self._thread is not None:
-            self._thread.join(_CONNECT_S)
+            self._thread.join(_JOIN_S)
 
     def info(self) -> EngineInfo:
         """What model the engine has; see `engine.request.Engine.info`."""
@@ -134,7 +127,7 @@ class ResidentEngine:
                 if kind == "step":
                     yield from_json(Step, data)
                 elif kind == "error":
-                    raise _error(data)
+                    raise error_of(data)
                 elif kind == "end":
                     self._backoff.succeeded()
                     return
@@ -201,159 +194,13 @@ class ResidentEngine:
                 if kind == "progress":
                     self._report(str(data["message"]))
                 elif kind == "error":
-                    raise _error(data)
+                    raise error_of(data)
                 elif kind == "info":
                     self._info, self._failure = from_json(EngineInfo, data), None
                     self._settled.set()
                 elif kind == "bye":
                     return True
         return False
-
-
-class Exchange:
-    """One request to the engine and its answer, over a connection of its own.
-
-    It can be given up at any time, which closes the connection, by which the engine knows.
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        path: str,
-        body: object,
-        limit_s: float | None,
-        silence_s: float | None = None,
-        method: str = "POST",
-    ) -> None:
-        self._until = None if limit_s is None else time.monotonic() + limit_s
-        self._silence_s = silence_s
-        self._http = h11.Connection(h11.CLIENT)
-        self._socket = connect(address)
-        data = json.dumps(body, ensure_ascii=True).encode("ascii")
-        headers = [
-            ("Host", "localhost:0"),
-            ("Authorization", f"Bearer {address.token}"),
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(data))),
-            ("Connection", "close"),
-        ]
-        message = self._http.send(h11.Request(method=method, target=path, headers=headers)) or b""
-        message += self._http.send(h11.Data(data=data)) or b""
-        self._http.send(h11.EndOfMessage())
-        try:
-            self._socket.sendall(message)
-        except OSError as error:
-            self._socket.close()
-            raise EngineUnavailable(f"the engine has gone: {error}") from error
-
-    def __enter__(self) -> Exchange:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def body(self, cancelled: threading.Event) -> Any:
-        """The JSON of an answer that is no stream; None if cancelled.
-
-        Raises:
-            EngineError: the engine has gone, does not answer, or answers with an error.
-        """
-        chunks = list(self._data(cancelled))
-        return None if cancelled.is_set() else json.loads(b"".join(chunks))
-
-    def events(self, cancelled: threading.Event) -> Iterator[tuple[str, Any]]:
-        """The name and the data of each server-sent event, until the stream ends or nobody wants more.
-
-        Raises:
-            EngineError: see `body`.
-        """
-        rest = b""
-        for chunk in self._data(cancelled):
-            *blocks, rest = (rest + chunk).split(b"\n\n")
-            for block in blocks:
-                kind, data = "", b""
-                for line in block.split(b"\n"):
-                    field, _, value = line.partition(b": ")
-                    if field == b"event":
-                        kind = value.decode()
-                    elif field == b"data":
-                        data += value
-                if data:
-                    yield kind, json.loads(data)
-
-    def _data(self, cancelled: threading.Event) -> Iterator[bytes]:
-        """The body as it arrives."""
-        status, refused = 0, b""
-        while not cancelled.is_set():
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                raise EngineUnavailable("the engine has gone in the middle of an answer") from error
-            if event is h11.NEED_DATA:
-                self._receive(cancelled)
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                if status == 200:
-                    yield bytes(event.data)
-                else:
-                    refused += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-                if status != 200:
-                    raise _refusal(status, refused)
-                return
-
-    def _receive(self, cancelled: threading.Event) -> None:
-        """Wait for bytes, looking now and then whether anybody still wants them."""
-        silent_since = time.monotonic()
-        while not cancelled.is_set():
-            readable, _, _ = select.select([self._socket], [], [], _POLL_S)
-            if readable:
-                try:
-                    self._http.receive_data(self._socket.recv(65536))
-                except OSError as error:
-                    raise EngineUnavailable(f"the engine has gone: {error}") from error
-                return
-            now = time.monotonic()
-            late = self._until is not None and now > self._until
-            if late or (self._silence_s is not None and now - silent_since > self._silence_s):
-                raise EngineUnavailable("the engine does not answer")
-
-
-def connect(address: Address) -> socket.socket:
-    """A connection to the engine.
-
-    Raises:
-        EngineUnavailable: nobody listens there.
-    """
-    if address.socket:
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        target: Any = address.socket
-    else:
-        link = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        target = (address.host, address.port)
-    link.settimeout(_CONNECT_S)
-    try:
-        link.connect(target)
-    except OSError as error:
-        link.close()
-        raise EngineUnavailable(f"the engine cannot be reached: {error}") from error
-    return link
-
-
-def _error(data: Any) -> EngineError:
-    """The engine's own error, as it would have been raised here."""
-    kind = getattr(errors, str(data.get("type")), EngineError)
-    return kind(str(data.get("message"))) if issubclass(kind, EngineError) else EngineError(str(data))
-
-
-def _refusal(status: int, body: bytes) -> EngineError:
-    try:
-        message = str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"the engine answered with {status}"
-    return errors.InvalidRequest(message) if status == 400 else EngineUnavailable(message)
 
 
 def ask_status(address: Address, timeout_s: float = 5.0) -> dict[str, Any]:
