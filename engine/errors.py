@@ -4,7 +4,8 @@
     ├── ModelNotFound        no such directory, or the hub does not have it (or we are offline)
     ├── UnsupportedModel     a checkpoint of another architecture, or a format we do not read
     ├── BrokenCheckpoint     truncated, corrupt, or with missing, unexpected or misshapen tensors
-    └── InvalidRequest       a request no model could serve (canvas length, pins, seed)
+    ├── InvalidRequest       a request no model could serve (canvas length, pins, seed)
+    └── EngineUnavailable    the engine in another process cannot be reached, started or understood
 
 Having no suggestion is not an error: see `engine.request.Stop`.
 """
@@ -28,3 +29,7 @@ class BrokenCheckpoint(EngineError):
 
 class InvalidRequest(EngineError):
     """The request itself is wrong, whatever the model."""
+
+
+class EngineUnavailable(EngineError):
+    """An engine in another process cannot be reached or started; a later request may be served."""

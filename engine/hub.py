@@ -57,7 +57,7 @@ def _from_hub(model: str, on_progress: Callable[[str], None]) -> Path:
 
     try:
         cached = Path(snapshot_download(model, **_FILES, local_files_only=True))
-        if _complete(cached):
+        if is_complete(cached):
             return cached
     except HFValidationError as error:
         raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name") from error
@@ -104,7 +104,7 @@ def read_remote(model: str, name: str, first: int | None = None, end: int | None
     return found[first:end] if whole else found
 
 
-def _complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether a snapshot has all we need: an interrupted download leaves some out."""
     if not all((folder / name).exists() for name in ("config.json", "tokenizer.json")):
         return False

@@ -119,7 +119,24 @@ class InProcessEngine:
             network.config, dtype=network.dtype, device=network.device, max_bytes=max_bytes
         )
         self._cache = self._pool.best([])
+        self._folder = folder
         self._lock = threading.Lock()
+
+    @property
+    def network(self) -> Network:
+        """The network, for whoever runs several engines on the same weights."""
+        return self._network
+
+    def sibling(self, network: Network | None = None) -> InProcessEngine:
+        """Another engine of the same weights with a prefix cache of its own; `network` stands in for ours."""
+        return InProcessEngine(
+            self._name,
+            self._folder,
+            network or self._network,
+            self._tokenizer,
+            self._sampler,
+            self._prompts,
+        )
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""

@@ -18,6 +18,15 @@ CANVAS_LENGTHS = (32, 64, 128, 256)
 """Canvas lengths, in tokens, an engine is asked for; fixed so that shapes stay static."""
 
 
+class Priority(Enum):
+    """Who goes first where several want the same engine, the most urgent first."""
+
+    INVOKED = "invoked"  # somebody pressed a key and waits
+    AUTOMATIC = "automatic"  # somebody typed and may look
+    PREFETCH = "prefetch"  # somebody may want it next
+    BACKGROUND = "background"  # nobody waits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snippet:
     """Code from elsewhere that helps to fill the hole; `path` is relative, with forward slashes."""
@@ -94,6 +103,10 @@ class DenoiseRequest:
     `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
     always denoised.
 
+    An engine that many share serves the more urgent `priority` first, and drops a request as
+    soon as the same client asks another of the same `key`, which is any string that stands for a document;
+    an empty one stands for none.
+
     Raises:
         InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum, or layouts
             where something was typed.
@@ -108,6 +121,8 @@ class DenoiseRequest:
     layouts: tuple[Layout, ...] = ()
     one_line: bool = False
     decoding: Decoding | None = None
+    priority: Priority = Priority.AUTOMATIC
+    key: str = ""
 
     def __post_init__(self) -> None:
         if self.layouts and self.prompt.typed:
@@ -186,6 +201,7 @@ class ScoreRequest:
 
     prompt: Prompt
     middles: tuple[str, ...]
+    priority: Priority = Priority.AUTOMATIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +241,7 @@ class ReadRequest:
     text: str
     views: int = 1
     seed: int = 0
+    priority: Priority = Priority.BACKGROUND
 
     def __post_init__(self) -> None:
         if self.views < 1:

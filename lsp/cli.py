@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS, Decoding
 from infill.errors import InfillError
-from lsp.commands import bench, model_info
+from lsp.commands import bench, engine, model_info, models
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -79,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     bench.add_parser(commands)
     _add_eval(commands)
-    _add_models(commands)
+    engine.add_parser(commands)
+    model_info.add_info_parser(models.add_parser(commands), _add_command, _whole_number(1))
     return parser
 
 
@@ -153,6 +154,14 @@ def _add_lsp(commands: Subparsers) -> None:
         "--tcp", type=_address, metavar="HOST:PORT", help="listen here instead (for debugging)"
     )
     _add_model(parser)
+    parser.add_argument(
+        "--engine",
+        type=_engine,
+        default="resident",
+        metavar="WHERE",
+        help="where the model runs: resident (by default: one process for all editors), in-process, or the "
+        "URL of an OpenAI-compatible server, to which code is sent then",
+    )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log to this file instead of stderr")
     parser.add_argument(
         "--log-level",
@@ -216,12 +225,6 @@ def _add_eval(commands: Subparsers) -> None:
         _add_model(suite)
 
 
-def _add_models(commands: Subparsers) -> None:
-    parser = commands.add_parser("model", help="look at models", description="Look at models.")
-    subcommands = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
-    model_info.add_info_parser(subcommands, _add_command, _whole_number(1))
-
-
 def _whole_number(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < minimum:
@@ -258,6 +261,12 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _engine(text: str) -> str:
+    if text not in ("resident", "in-process") and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither resident, in-process nor a URL")
+    return text
+
+
 def _fill(arguments: argparse.Namespace) -> int:
     from lsp.commands import fill
 
@@ -271,6 +280,7 @@ def _lsp(arguments: argparse.Namespace) -> int:
 
     options = ServerOptions(
         model=arguments.model,
+        engine=arguments.engine,
         log_file=arguments.log_file,
         log_level=logging.getLevelNamesMapping()[arguments.log_level.upper()],
     )

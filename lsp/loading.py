@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from engine.errors import EngineError
+from engine.errors import EngineError, EngineUnavailable
 from engine.request import Engine
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
 logger = logging.getLogger(__name__)
+
+RESIDENT = "resident"
+IN_PROCESS = "in-process"
 
 Loader = Callable[[str | None, Callable[[str], None]], Engine]
 """Takes a model (None for the embedded one) and a function for progress messages; raises EngineError."""
@@ -36,6 +39,40 @@ def load_in_process(model: str | None, on_progress: Callable[[str], None]) -> En
     from engine.inprocess import load_engine
 
     return load_engine(model, on_progress)
+
+
+def load_resident(model: str | None, on_progress: Callable[[str], None]) -> Engine:
+    """The engine all windows share, started if need be; one in this process where that cannot be.
+
+    Raises:
+        EngineError: the model cannot be loaded.
+    """
+    from engine.resident import open_resident
+
+    try:
+        return open_resident(model, on_progress, name="infill lsp")
+    except EngineUnavailable as error:
+        logger.warning(
+            "the model is loaded into this process, since the shared engine cannot be used: %s", error
+        )
+        return load_in_process(model, on_progress)
+
+
+def loader_of(engine: str) -> Loader:
+    """How the model is come by: `resident`, `in-process`, or the URL of an OpenAI-compatible server.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if engine == RESIDENT:
+        return load_resident
+    if engine == IN_PROCESS:
+        return load_in_process
+    if engine.startswith(("http://", "https://")):
+        from engine.remote import open_remote
+
+        return lambda model, _on_progress: open_remote(engine, model)
+    raise ValueError(f"{engine!r} is neither {RESIDENT}, {IN_PROCESS} nor a URL")
 
 
 class Loading:

@@ -20,7 +20,7 @@ from pygls.lsp.server import LanguageServer
 
 from lsp import features
 from lsp.documents import Documents
-from lsp.loading import Loader, Loading, load_in_process
+from lsp.loading import RESIDENT, Loader, Loading, loader_of
 from lsp.logs import set_up_logging
 from lsp.protocol import Protocol
 from lsp.settings import Settings
@@ -39,10 +39,12 @@ class ServerOptions:
     """What the command line says.
 
     `model` is a checkpoint's directory or hub id, `None` the embedded one; a client's own setting goes
-    before it. Without `log_file` the log goes to standard error. `log_level` is one of `logging`'s.
+    before it. `engine` is where the model runs, see `lsp.loading.loader_of`. Without `log_file` the log goes
+    to standard error. `log_level` is one of `logging`'s.
     """
 
     model: str | None = None
+    engine: str = RESIDENT
     log_file: Path | None = None
     log_level: int = logging.WARNING
 
@@ -52,7 +54,7 @@ class InfillServer(LanguageServer):
 
     protocol: Protocol
 
-    def __init__(self, options: ServerOptions, loader: Loader = load_in_process) -> None:
+    def __init__(self, options: ServerOptions, loader: Loader | None = None) -> None:
         super().__init__("infill", __version__, protocol_cls=Protocol)
         self.options = options
         self.settings = Settings()
@@ -60,7 +62,7 @@ class InfillServer(LanguageServer):
         self.documents = Documents()
         self.worker = Worker()
         self.loading = Loading()
-        self._loader = loader
+        self._loader = loader or loader_of(options.engine)
         self._told: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connection: Connection | None = None
@@ -119,7 +121,7 @@ class InfillServer(LanguageServer):
             logger.error("a background task failed", exc_info=error)
 
 
-def serve_stdio(options: ServerOptions, loader: Loader = load_in_process) -> int:
+def serve_stdio(options: ServerOptions, loader: Loader | None = None) -> int:
     """Serve one client over standard input and output; returns the exit code.
 
     That is 0 after `shutdown` and `exit`, and 1 if the client left otherwise.
@@ -140,7 +142,7 @@ def serve_stdio(options: ServerOptions, loader: Loader = load_in_process) -> int
     return _end(asyncio.run(run()), server[0])
 
 
-def serve_tcp(options: ServerOptions, host: str, port: int, loader: Loader = load_in_process) -> int:
+def serve_tcp(options: ServerOptions, host: str, port: int, loader: Loader | None = None) -> int:
     """Serve the first client that connects, for debugging; returns the exit code.
 
     Where it listens is said on standard error, so that `port` can be 0. Further clients are turned away.

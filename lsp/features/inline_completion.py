@@ -22,6 +22,7 @@ from engine.request import (
     DenoiseRequest,
     Engine,
     EngineInfo,
+    Priority,
     Reading,
     ReadRequest,
     Scored,
@@ -185,7 +186,7 @@ async def _fill(
         work.queued_ms = _ms_since(queued)
         # Whoever waits does not care whether it is for us or for another document's request.
         timely = replace(request, deadline_ms=max(1.0, deadline_ms - work.queued_ms))
-        return fill(_Watched(engine, work), asked.document, timely, cancelled=cancelled)
+        return fill(_Watched(engine, work, asked), asked.document, timely, cancelled=cancelled)
 
     return await server.worker.run(asked.opened.uri, task)
 
@@ -197,9 +198,12 @@ def _is_current(server: InfillServer, asked: Asked) -> bool:
 class _Watched:
     """An engine that notes how large the prompt was and how far denoising came."""
 
-    def __init__(self, engine: Engine, work: _Work) -> None:
+    def __init__(self, engine: Engine, work: _Work, asked: Asked) -> None:
         self._engine = engine
         self._work = work
+        self._priority = Priority.INVOKED if asked.invoked else Priority.AUTOMATIC
+        # A number, not the URI: nothing of where the code lies goes further than this package.
+        self._key = f"{hash(asked.opened.uri):x}"
 
     def info(self) -> EngineInfo:
         return self._engine.info()
@@ -207,7 +211,7 @@ class _Watched:
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         prompt = request.prompt
         self._work.prompt_chars = len(prompt.prefix) + len(prompt.suffix) + len(prompt.typed)
-        for step in self._engine.denoise(request, cancelled):
+        for step in self._engine.denoise(replace(request, priority=self._priority, key=self._key), cancelled):
             self._work.steps = step.number
             logger.debug("step %d after %.0f ms, %s", step.number, step.elapsed_ms, step.stop or "goes on")
             yield step

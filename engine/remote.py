@@ -1,0 +1,230 @@
+"""The client of somebody else's engine: an OpenAI-compatible server's completions with a suffix.
+
+The code around the hole is sent there, which is said once in the log. The key comes from the environment,
+never from a setting or a command line. A completion comes whole: there is one step, no confidences,
+and neither scores nor readings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.errors import EngineError, EngineUnavailable, InvalidRequest, ModelNotFound
+from engine.request import (
+    Canvas,
+    CanvasToken,
+    DenoiseRequest,
+    EngineInfo,
+    Reading,
+    ReadRequest,
+    Scored,
+    ScoreRequest,
+    Step,
+    Stop,
+)
+
+logger = logging.getLogger(__name__)
+
+KEY_VARIABLES = ("INFILL_REMOTE_KEY", "OPENAI_API_KEY")
+"""Where the key is looked for, in this order."""
+
+_TIMEOUT_S = 30.0
+_CONNECT_S = 5.0
+_TRIES = 3
+_PAUSE_S = 0.25
+_POLL_S = 0.02
+_AGAIN = (408, 429, 500, 502, 503, 504)
+_CHARS = 6000
+
+
+def open_remote(url: str, model: str | None) -> RemoteEngine:
+    """The server at `url`, which may or may not end in `/v1`, with `model` (None: the first it names).
+
+    Raises:
+        EngineUnavailable: it cannot be reached.
+        ModelNotFound: it has no such model.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise InvalidRequest(f"keys belong into {KEY_VARIABLES[0]}, not into the URL")
+    base = url.rstrip("/")
+    engine = RemoteEngine(base if base.endswith("/v1") else f"{base}/v1", model or "")
+    logger.warning("code around the cursor is sent to %s", parts.hostname)
+    try:
+        engine.find_model(model)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+class RemoteEngine:
+    """A server that completes; see `engine.request.Engine`."""
+
+    def __init__(self, base: str, model: str) -> None:
+        import httpx2  # slow to import, and needed by few
+
+        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+        self._base, self._model = base, model
+        self._http = httpx2.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_S),
+        )
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="remote")
+
+    def find_model(self, model: str | None) -> None:
+        """Ask the server which models it has.
+
+        Raises:
+            EngineUnavailable: it cannot be reached.
+            ModelNotFound: it has no such model.
+        """
+        listed = self._exchange("GET", "/models", None, threading.Event())
+        names = [item.get("id") for item in (listed or {}).get("data", []) if isinstance(item, dict)]
+        if not names or (model is not None and model not in names):
+            has = ", ".join(map(str, names)) or "none"
+            raise ModelNotFound(f"{self._base} has no model {model or ''}; it has {has}")
+        self._model = model or str(names[0])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._http.close()
+
+    def info(self) -> EngineInfo:
+        """What little is known of it; see `engine.request.Engine.info`."""
+        return EngineInfo(
+            model=self._model,
+            parameters=0,
+            device=urlsplit(self._base).hostname or "remote",
+            dtype="unknown",
+            prefix_chars=_CHARS,
+            suffix_chars=_CHARS // 2,
+        )
+
+    def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
+        """One step with whole completions; nothing where the deadline passed. Layouts are refused.
+
+        Raises:
+            EngineError: the server cannot be reached, or refuses.
+        """
+        if request.layouts:
+            raise InvalidRequest("a remote engine fills one hole at a time")
+        began = time.perf_counter()
+        body = {
+            "model": self._model,
+            "prompt": request.prompt.prefix + request.prompt.typed,
+            "suffix": request.prompt.suffix,
+            "max_tokens": request.canvas_tokens,
+            "n": request.candidates,
+            "seed": request.seed,
+        }
+        deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
+        answer = self._exchange("POST", "/completions", body, cancelled, deadline_s)
+        if answer is None:
+            return
+        canvases = tuple(_canvas(choice, request.prompt.typed) for choice in _choices(answer))
+        elapsed_ms = 1000 * (time.perf_counter() - began)
+        yield Step(number=1, canvases=canvases, elapsed_ms=elapsed_ms, stop=Stop.STEPS)
+
+    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
+        """Not to be had.
+
+        Raises:
+            InvalidRequest: always.
+        """
+        raise InvalidRequest("a remote engine gives no scores")
+
+    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+        """Not to be had.
+
+        Raises:
+            InvalidRequest: always.
+        """
+        raise InvalidRequest("a remote engine does not read")
+
+    def _exchange(
+        self, method: str, path: str, body: Any, cancelled: threading.Event, deadline_s: float | None = None
+    ) -> Any:
+        """The JSON that is answered; None where nobody waits for it any longer."""
+        until = None if deadline_s is None else time.monotonic() + deadline_s
+        work = self._executor.submit(self._try, method, path, body, cancelled, until)
+        while not cancelled.is_set() and (until is None or time.monotonic() < until):
+            try:
+                return work.result(_POLL_S)
+            except NotYet:
+                if work.done():  # the answer itself was a timeout of this kind
+                    raise
+        _ignore(work)
+        return None
+
+    def _try(self, method: str, path: str, body: Any, cancelled: threading.Event, until: float | None) -> Any:
+        """Try a few times, with growing pauses, as long as somebody waits."""
+        import httpx2
+
+        for attempt in range(1, _TRIES + 1):
+            try:
+                answer = self._http.request(method, self._base + path, json=body)
+            except httpx2.HTTPError as error:
+                problem = EngineUnavailable(
+                    f"{self._base} cannot be reached: {error or type(error).__name__}"
+                )
+            else:
+                if answer.status_code == 200:
+                    return _json(answer.content)
+                if answer.status_code not in _AGAIN:
+                    raise _refusal(answer.status_code, answer.content)
+                problem = EngineUnavailable(f"{self._base} answered with {answer.status_code}")
+            pause_s = _PAUSE_S * 2**attempt * random.uniform(0.5, 1.0)
+            out_of_time = until is not None and time.monotonic() + pause_s >= until
+            if attempt == _TRIES or out_of_time or cancelled.wait(pause_s):
+                raise problem
+        raise AssertionError
+
+
+def _ignore(work: Future[Any]) -> None:
+    work.cancel()
+    work.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+
+def _json(data: bytes) -> Any:
+    import json
+
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise EngineError("the remote server's answer is not JSON") from None
+
+
+def _refusal(status: int, body: bytes) -> EngineError:
+    """What the server said, without what it may have repeated of the request."""
+    if status in (401, 403):
+        return EngineError(f"the remote server wants another key ({status}); set {KEY_VARIABLES[0]}")
+    if status == 404:
+        return ModelNotFound("the remote server has no such model, or no completions")
+    return EngineError(f"the remote server refused the request ({status})")
+
+
+def _choices(answer: Any) -> list[dict[str, Any]]:
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or not choices:
+        raise EngineError("the remote server's answer has no choices")
+    if not all(isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices):
+        raise EngineError("the remote server's answer has choices without a text")
+    return choices
+
+
+def _canvas(choice: dict[str, Any], typed: str) -> Canvas:
+    text = typed + choice["text"]
+    # How sure a model elsewhere is nobody says; it counts as sure.
+    tokens = (CanvasToken(text=text, confidence=1.0),) if text else ()
+    return Canvas(text=text, tokens=tokens, ended=choice.get("finish_reason") == "stop", score=0.0)

@@ -1,0 +1,107 @@
+"""One hole for clients that know neither steps nor canvases: text in, text out, with what they ask for.
+
+Both llama.cpp's and OpenAI's endpoints come down to this.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from engine.request import CANVAS_LENGTHS, Canvas, DenoiseRequest, Prompt, Step
+from engine.service.core import Origin, Service
+from engine.service.http import Refused
+from engine.service.scheduler import Dropped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A hole, at most `tokens` to fill it with, and the strings that end it."""
+
+    prompt: Prompt
+    tokens: int
+    stop: tuple[str, ...] = ()
+    candidates: int = 1
+    seed: int = 0
+    deadline_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A text, how many tokens it is of, and why it ends: at its `end`, at a `stop` string, or by `length`."""
+
+    text: str
+    tokens: int
+    why: str
+    stop: str = ""
+    ms: float = 0.0
+
+
+async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
+    """The best canvases of a hole, as many as were asked for, best first.
+
+    Raises:
+        Refused: the engine has too much to do, or the deadline passed before the first step.
+        EngineError: the model cannot be loaded, or the request cannot be served.
+    """
+    began = time.perf_counter()
+    longest = min(ask.tokens, CANVAS_LENGTHS[-1])
+    request = DenoiseRequest(
+        prompt=ask.prompt,
+        canvas_tokens=next(length for length in CANVAS_LENGTHS if length >= longest),
+        candidates=ask.candidates,
+        seed=ask.seed,
+        deadline_ms=ask.deadline_ms,
+    )
+    last: Step | None = None
+    async with aclosing(service.denoise(request, origin)) as steps:
+        async for step in steps:
+            if isinstance(step, Dropped):
+                raise Refused(503, "overloaded_error", step.value)
+            last = step
+    if last is None:
+        raise Refused(503, "overloaded_error", Dropped.LATE.value)
+    ms = 1000 * (time.perf_counter() - began)
+    return [_cut(canvas, longest, ask.stop, ms) for canvas in last.canvases[: ask.candidates]]
+
+
+def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float) -> Filled:
+    """What a client gets of a canvas; the stop string itself is left out."""
+    kept = canvas.tokens[:tokens]
+    # A character may be split between two tokens: the whole text has it, the tokens' texts may not.
+    text = canvas.text if len(kept) == len(canvas.tokens) else "".join(token.text for token in kept)
+    found = [(at, each) for each in stop if each and (at := text.find(each)) >= 0]
+    if found:
+        at, each = min(found)
+        return Filled(text=text[:at], tokens=len(kept), why="stop", stop=each, ms=ms)
+    ended = canvas.ended and len(kept) == len(canvas.tokens)
+    return Filled(text=text, tokens=len(kept), why="end" if ended else "length", ms=ms)
+
+
+def field(data: dict[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
+    """A parameter, `default` where it is missing or null.
+
+    Raises:
+        Refused: it is of another type.
+    """
+    value = data.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise Refused(400, "invalid_request_error", f"{name} is of the wrong type", name)
+    return value
+
+
+def strings(data: dict[str, Any], name: str) -> tuple[str, ...]:
+    """A parameter that is a string or a list of strings.
+
+    Raises:
+        Refused: it is something else.
+    """
+    value = data.get(name)
+    values = [value] if isinstance(value, str) else value or []
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+        raise Refused(400, "invalid_request_error", f"{name} should be a string or a list of strings", name)
+    return tuple(values)

@@ -1,0 +1,84 @@
+"""`infill model`: the models on this machine: list them, pull, remove, and choose the one that is used."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from lsp.commands.errors import Exit
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EMBEDDED = "embedded"
+
+
+def add_parser(commands: Subparsers) -> Subparsers:
+    """Add `model` and what it can do to the command line; returns it for what others add."""
+    parser = commands.add_parser("model", help="models: list, pull, remove, use, info")
+    kinds = parser.add_subparsers(title="what to do", metavar="ACTION", required=True)
+    for name, run, summary in (
+        ("list", _list, "list the models on this machine"),
+        ("pull", _pull, "fetch a model from the hub, going on where an earlier try stopped"),
+        ("remove", _remove, "remove a fetched model"),
+        ("use", _use, "use this model from now on where nothing else is asked for"),
+    ):
+        kind = kinds.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        kind.add_argument("--debug", action="store_true", help="show where an internal error happened")
+        kind.set_defaults(run=run)
+        if name != "list":
+            what = "DIR|HUB_ID|embedded" if name == "use" else "HUB_ID"
+            kind.add_argument("name", metavar=what)
+    return kinds
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from engine.store import chosen_model, fetched_models
+
+    chosen = chosen_model() or EMBEDDED
+    rows = [(EMBEDDED, "ships with infill")]
+    for model in fetched_models():
+        rows.append((model.name, _size(model.size_bytes) + ("" if model.complete else ", incomplete")))
+    if chosen not in (name for name, _ in rows):
+        rows.append((chosen, "a directory"))
+    for name, what in rows:
+        print(f"{'*' if name == chosen else ' '} {name}  {what}")
+    return Exit.OK
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from engine.store import pull
+
+    console = Console(stderr=True)
+    with console.status(f"looking for {escape(arguments.name)}") as status:
+        folder = pull(arguments.name, lambda line: status.update(escape(line)))
+    print(folder)
+    return Exit.OK
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    from engine.store import remove
+
+    print(f"removed {arguments.name}, {_size(remove(arguments.name))} are free again")
+    return Exit.OK
+
+
+def _use(arguments: argparse.Namespace) -> int:
+    from engine.hub import resolve
+    from engine.store import absolute, choose_model
+
+    if arguments.name == EMBEDDED:
+        choose_model(None)
+    else:
+        name = absolute(arguments.name)
+        resolve(name)  # it must be there, or to be had
+        choose_model(name)
+    print(f"{arguments.name} is used from now on; a running engine loads it with the next request")
+    return Exit.OK
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -1,0 +1,120 @@
+"""Steps of several requests as one forward pass: the same answers as alone, and faults kept apart."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.inprocess import InProcessEngine, load_engine
+from engine.request import DenoiseRequest, Engine, Prompt, Step
+from engine.service.batching import Lane, lanes_of
+from tests.engine.checkpoints import write_own_checkpoint
+from tests.engine.service.harness import until
+from tests.fakes.engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> InProcessEngine:
+    folder: Path = tmp_path_factory.mktemp("tiny") / "tiny"
+    write_own_checkpoint(folder)
+    return load_engine(str(folder))
+
+
+def plain(prefix: str, steps: int) -> DenoiseRequest:
+    return DenoiseRequest(prompt=Prompt(prefix=prefix), canvas_tokens=32, max_steps=steps)
+
+
+def ask(index: int) -> DenoiseRequest:
+    prompt = Prompt(prefix="x = 1\n" * (index + 1), suffix="\ny")
+    length = 64 if index % 3 == 0 else 32
+    return DenoiseRequest(
+        prompt=prompt,
+        seed=index,
+        canvas_tokens=length,
+        candidates=1 + index % 2,
+        max_steps=6,
+    )
+
+
+def run(engine: Engine, request: DenoiseRequest) -> Step:
+    *_, last = engine.denoise(request, threading.Event())
+    return last
+
+
+def test_together_they_answer_as_alone(engine: InProcessEngine) -> None:
+    requests = [ask(index) for index in range(5)]
+    alone = [run(engine.sibling(), request) for request in requests]
+    lanes = lanes_of(engine, 5)
+    with ThreadPoolExecutor(5) as pool:
+        together = list(pool.map(run, lanes, requests))
+    for one, other in zip(alone, together, strict=True):
+        assert one.number == other.number
+        assert [canvas.text for canvas in one.canvases] == [canvas.text for canvas in other.canvases]
+
+
+def test_steps_are_shared_and_lanes_join_and_leave_between_them(engine: InProcessEngine) -> None:
+    lanes = lanes_of(engine, 2)
+    [batch] = {lane.batch for lane in lanes if isinstance(lane, Lane)}
+    begun = threading.Event()
+
+    def long() -> int:
+        steps = lanes[0].denoise(plain("a", steps=9), threading.Event())
+        next(iter(steps))
+        begun.set()
+        until(lambda: batch.present == 2)  # from here on our steps wait for the other's
+        return 1 + len(list(steps))
+
+    def short() -> int:
+        assert begun.wait(30)
+        return len(list(lanes[1].denoise(plain("b", steps=3), threading.Event())))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(long), pool.submit(short)
+        counts = (first.result(30), second.result(30))
+    assert sum(rows * passes for rows, passes in batch.sizes.items()) == sum(counts)
+    assert batch.sizes[2] == counts[1]
+    assert batch.present == 0
+
+
+def test_a_step_that_fails_fails_alone(engine: InProcessEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.network.denoise
+    sizes: list[int] = []
+
+    def out_of_memory(canvas: torch.Tensor, *others: object) -> torch.Tensor:
+        sizes.append(len(canvas))
+        if len(canvas) > 1:
+            raise torch.OutOfMemoryError("too large a batch")
+        return real(canvas, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.network, "denoise", out_of_memory)
+    requests = [
+        DenoiseRequest(prompt=Prompt(prefix="a" * (i + 1)), canvas_tokens=32, max_steps=4, seed=i)
+        for i in range(4)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        steps = list(pool.map(run, lanes_of(engine, 4), requests))
+    assert all(step.canvases for step in steps)
+    with pytest.raises(torch.OutOfMemoryError):
+        run(lanes_of(engine, 1)[0], ask(1))
+
+
+def test_an_abandoned_request_does_not_hold_up_the_others(engine: InProcessEngine) -> None:
+    lanes = lanes_of(engine, 2)
+    with ThreadPoolExecutor(1) as other:
+
+        def begin_and_leave() -> None:
+            steps = lanes[0].denoise(ask(1), threading.Event())
+            next(iter(steps))
+            steps.close()  # type: ignore[attr-defined]
+
+        other.submit(begin_and_leave).result(30)
+    assert run(lanes[1], ask(2)).number >= 1
+
+
+def test_an_engine_that_is_not_ours_is_used_as_it_is() -> None:
+    scripted = ScriptedEngine(["1"])
+    assert lanes_of(scripted, 3) == [scripted] * 3

@@ -1,0 +1,204 @@
+"""What other programs are answered: curl, the openai package, llama.cpp's editor plugins, Prometheus."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from engine.errors import ModelNotFound
+from engine.remote import open_remote
+from engine.service.place import Address, Place
+from tests.engine.service.harness import ask, client, fake_service, own_place, post, talk
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with own_place() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def service(place: Place) -> Address:
+    return fake_service(place, "--port", "0")
+
+
+def base(service: Address) -> str:
+    return f"http://{service.host}:{service.port}"
+
+
+def test_curl_on_the_socket_gets_the_steps_as_events(service: Address) -> None:
+    body = json.dumps({"request": {"prompt": {"prefix": "x = "}}})
+    command = ["curl", "-sN", "--unix-socket", service.socket, "http://x/v1/fill", "-d", body]
+    out = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout.decode()
+    assert out.count("event: step") == 3
+    assert out.endswith('event: end\ndata: {"dropped":null}\n\n')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        ({}, "should be an object"),
+        ({"request": {"prompt": {}}}, "DenoiseRequest.prompt.prefix is missing"),
+        ({"request": {"prompt": {"prefix": 3}}}, "should be of type str"),
+        ({"request": {"prompt": {"prefix": ""}, "canvas_tokens": 7}}, "canvas of 7 tokens"),
+        ({"request": {"prompt": {"prefix": ""}, "priority": "soon"}}, "none of its values"),
+        ({"request": {"prompt": {"prefix": ""}}, "model": 3}, "named by strings"),
+    ],
+)
+def test_a_bad_request_is_refused_by_what_is_wrong_with_it(service: Address, body: object, said: str) -> None:
+    status, answer = post(service, "/v1/fill", body)
+    assert status == 400
+    assert said in answer["error"]["message"]
+
+
+def test_garbage_is_answered_and_the_engine_lives(service: Address) -> None:
+    assert talk(service, b"\x00\xff garbage\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert b'"ok"' in talk(service, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer {token}"}, 200),
+        ({"Cookie": "infill_key={token}"}, 200),
+        ({"Authorization": "Bearer {token}", "Host": "evil.example:80"}, 403),
+    ],
+)
+def test_the_port_wants_the_key_and_its_own_name(
+    service: Address, headers: dict[str, str], status: int
+) -> None:
+    link = http.client.HTTPConnection(service.host, service.port, timeout=60)
+    sent = {name: value.format(token=service.token) for name, value in headers.items()}
+    link.request("GET", "/v1/status", headers=sent)
+    assert link.getresponse().status == status
+    link.close()
+
+
+def test_the_page_takes_the_key_from_its_address(service: Address) -> None:
+    link = http.client.HTTPConnection(service.host, service.port, timeout=60)
+    link.request("GET", f"/?key={service.token}")
+    answer = link.getresponse()
+    page = answer.read().decode()
+    assert answer.status == 200
+    assert "HttpOnly; SameSite=Strict" in (answer.getheader("Set-Cookie") or "")
+    assert "/v1/watch" in page
+    link.close()
+
+
+def test_the_openai_package_completes_with_a_suffix(service: Address) -> None:
+    with openai.OpenAI(base_url=f"{base(service)}/v1", api_key=service.token, max_retries=0) as api:
+        answer = api.completions.create(model="default", prompt="x = ", suffix="\n", max_tokens=20, n=2)
+        assert [choice.text for choice in answer.choices] == ["1", "1"]
+        assert answer.choices[0].finish_reason == "stop"
+        stream = api.completions.create(model="default", prompt=["x = ", "y = "], stream=True)
+        pieces = [choice for chunk in stream for choice in chunk.choices]
+        assert ["".join(p.text for p in pieces if p.index == i) for i in (0, 1)] == ["1", "1"]
+        assert [model.id for model in api.models.list()] == ["default", "scripted"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "error"),
+    [
+        ({"model": "gpt"}, openai.NotFoundError),
+        ({"logprobs": 3}, openai.BadRequestError),
+        ({"echo": True}, openai.BadRequestError),
+        ({"max_tokens": 0}, openai.BadRequestError),
+        ({"n": 99}, openai.BadRequestError),
+        ({"prompt": [1, 2]}, openai.BadRequestError),
+    ],
+)
+def test_what_cannot_be_had_is_refused_as_openai_does(
+    service: Address, extra: dict[str, object], error: type[Exception]
+) -> None:
+    given = {"model": "default", "prompt": "x", **extra}
+    with (
+        openai.OpenAI(base_url=f"{base(service)}/v1", api_key=service.token, max_retries=0) as api,
+        pytest.raises(error),
+    ):
+        api.completions.create(**given)  # type: ignore[call-overload]
+    with (
+        openai.OpenAI(base_url=f"{base(service)}/v1", api_key="wrong", max_retries=0) as api,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        api.models.list()
+
+
+LLAMA_VIM = {
+    "id_slot": 0,
+    "input_prefix": "def f():\n",
+    "input_suffix": "\n",
+    "input_extra": [{"text": "y = 2", "filename": "b.py"}],
+    "prompt": "    x = ",
+    "n_predict": 128,
+    "stop": [],
+    "n_indent": 4,
+    "top_k": 40,
+    "top_p": 0.9,
+    "samplers": ["top_k", "top_p", "infill"],
+    "stream": False,
+    "cache_prompt": True,
+    "t_max_prompt_ms": 500,
+    "t_max_predict_ms": 1000,
+    "response_fields": ["content", "timings/prompt_n", "timings/predicted_ms", "truncated", "not/there"],
+}
+"""The fields llama.vim sends."""
+
+
+def test_llama_vim_is_answered_in_the_fields_it_asks_for(service: Address) -> None:
+    status, answer = post(service, "/infill", LLAMA_VIM)
+    assert status == 200
+    assert answer.pop("timings/predicted_ms") > 0
+    assert answer == {"content": "1", "timings/prompt_n": 0, "truncated": False}
+
+
+def test_llama_s_warming_up_costs_nothing(service: Address) -> None:
+    status, answer = post(service, "/infill", {**LLAMA_VIM, "n_predict": 0, "response_fields": [""]})
+    assert (status, answer) == (200, {})
+
+
+def test_a_stop_string_ends_the_text(service: Address) -> None:
+    _, answer = post(service, "/infill", {"input_prefix": "x = ", "stop": ["1"]})
+    assert (answer["content"], answer["stop_type"], answer["stopping_word"]) == ("", "word", "1")
+
+
+def test_prometheus_reads_the_metrics(service: Address) -> None:
+    post(service, "/infill", LLAMA_VIM)
+    said = talk(service, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
+    assert "text/plain; version=0.0.4" in said
+    lines = dict(line.rsplit(" ", 1) for line in said.splitlines() if line.startswith("infill_"))
+    assert float(lines['infill_requests_total{endpoint="infill",outcome="ok"}']) >= 1
+    assert lines['infill_latency_seconds_bucket{le="+Inf"}'] == lines["infill_latency_seconds_count"]
+
+
+def test_the_remote_client_speaks_to_an_openai_compatible_server(
+    service: Address, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("INFILL_REMOTE_KEY", service.token)
+    remote = open_remote(base(service), None)
+    assert "code around the cursor is sent to 127.0.0.1" in caplog.text
+    [step] = remote.denoise(ask(), threading.Event())
+    assert (step.canvases[0].text, step.canvases[0].ended) == ("1", True)
+    assert list(remote.denoise(ask("WAIT", deadline_ms=100), threading.Event())) == []
+    remote.close()
+    with pytest.raises(ModelNotFound, match="has no model other"):
+        open_remote(base(service), "other")
+
+
+def test_a_client_is_listed_while_it_is_there(place: Place, service: Address) -> None:
+    from engine.resident import ask_status
+    from tests.engine.service.harness import until
+
+    engine = client(place)
+    assert [c["name"] for c in ask_status(service)["clients"]] == ["infill"]
+    engine.close()
+    until(lambda: ask_status(service)["clients"] == [])
