@@ -25,6 +25,7 @@ from engine.request import (
     Scored,
     ScoreRequest,
     Step,
+    Stop,
 )
 from infill.request import FillRequest, Rejected, Suggestion
 from infill.variants import fill_variants
@@ -230,7 +231,8 @@ class Watched:
         prompt = request.prompt
         self._work.prompt_chars = len(prompt.prefix) + len(prompt.suffix) + len(prompt.typed)
         for step in self._engine.denoise(request, cancelled):
-            self._work.steps = step.number
+            if step.stop is not Stop.CANCELLED:  # that one was not made
+                self._work.steps = step.number
             logger.debug("step %d after %.0f ms, %s", step.number, step.elapsed_ms, step.stop or "goes on")
             yield step
 
