@@ -80,11 +80,12 @@ async def requests(count: int, warm_up: int) -> dict[str, Times]:
         session.open(text)
         for n, function in enumerate(draw.sample(range(1000), warm_up + count)):
             line, counted = function * 10 + 4, n >= warm_up
-            at = {"line": line, "character": 4}
-            session.change(n + 2, {"range": {"start": at, "end": at}, "text": "x"})
+            end = len(f"    total = sum(values) + {function}")
+            at = {"line": line, "character": end}
+            session.change(n + 2, {"range": {"start": at, "end": at}, "text": "+"})
             await session.request("workspace/executeCommand", {"command": "infill.status"})
             with inline.one(counted=counted):
-                await session.inline(line, 5, trigger=1)
+                assert await session.inline(line, end + 1)
             with nothing.one(counted=counted):
                 await session.request("workspace/executeCommand", {"command": "infill.status"})
             session.received.clear()

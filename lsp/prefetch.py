@@ -44,6 +44,8 @@ class Prefetch:
     async def join(self, asked: Asked) -> None:
         """Wait if this very thing is being prefetched; what else is makes room for it."""
         uri = asked.opened.uri
+        for other in [one for one in self._targets if one != uri]:
+            self.stop(other)  # there is one engine, and somebody waits
         target = self._targets.get(uri)
         if target is None:
             return
@@ -84,6 +86,7 @@ class Prefetch:
                 target.done.set()
                 if self._targets.get(opened.uri) is target:
                     del self._targets[opened.uri]
+                self._server.status.settle()
             if result is None:
                 return
             self._server.status.counts.prefetched += isinstance(result, tuple)

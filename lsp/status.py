@@ -83,6 +83,11 @@ class Status:
         """It is done with one thing."""
         self._busy -= 1
 
+    def settle(self) -> None:
+        """Nothing that a request waits for is being done: say so, if nothing else is either."""
+        if self._busy == 0:
+            self._send(self.state, self.message)
+
     def conclude(self, uri: str, nothing: Empty | None) -> None:
         """A request for a document has ended, with a suggestion or with `nothing` and its reason."""
         self._last[uri] = nothing

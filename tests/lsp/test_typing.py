@@ -148,6 +148,8 @@ async def test_after_an_accept_the_next_places_are_worked_out() -> None:
         async with asyncio.timeout(5):
             while session.server.status.counts.prefetched < 2:
                 await asyncio.sleep(0)
+        states = [m["params"]["state"] for m in session.received if m.get("method") == "infill/status"]
+        assert states[-1] == "ready"
         session.change(3, insertion(0, 9, "\n"))
         assert texts(await session.inline(1, 0)) == ["y = 1"]
     assert len(engine.requests) == 3
