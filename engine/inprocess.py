@@ -150,6 +150,7 @@ class InProcessEngine:
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
             snippet_chars=int(self._prompts.snippet_tokens * per_token),
+            warm_starts=self._prompts.verified_tokens == 0,
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:

@@ -271,7 +271,8 @@ class EngineInfo:
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
     its token budget at the end far from the hole. `snippet_chars` is the same for snippets, 0 where the
     model was not trained on any. `candidates` is how many canvases are denoised at once where nobody asks for
-    a number.
+    a number. `warm_starts` tells whether a canvas that begins with an older one's text is worth denoising:
+    not for a model that writes better left to right.
     """
 
     model: str
@@ -282,6 +283,7 @@ class EngineInfo:
     suffix_chars: int
     candidates: int = 1
     snippet_chars: int = 0
+    warm_starts: bool = True
 
 
 class Engine(Protocol):

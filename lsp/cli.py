@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS, Decoding
 from infill.errors import InfillError
-from lsp.commands import bench, engine, model_info, models
+from lsp.commands import bench, engine, logs, model_info, models, settings
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -81,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     engine.add_parser(commands)
     model_info.add_info_parser(models.add_parser(commands), _add_command, _whole_number(1))
+    settings.add_parser(commands)
+    logs.add_parser(commands)
     return parser
 
 
