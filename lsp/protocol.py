@@ -46,8 +46,22 @@ _NOT_OURS = (
 """Built-in handlers of pygls that go: its copy of each text costs O(n) a keystroke and splits lines where
 the protocol does not; commands there are none."""
 
-_READ_CAPABILITIES = (("general", "positionEncodings"), ("window", "workDoneProgress"))
+_READ_CAPABILITIES = (
+    ("general", "positionEncodings"),
+    ("window", "workDoneProgress"),
+    ("workspace", "didChangeWatchedFiles"),
+    ("notebookDocument", "synchronization"),
+)
 """The client capabilities that matter to us; the others may be from the future."""
+
+_READ_PARAMS = (
+    "processId",
+    "clientInfo",
+    "initializationOptions",
+    "rootPath",
+    "rootUri",
+    "workspaceFolders",
+)
 
 
 class Protocol(LanguageServerProtocol):
@@ -177,5 +191,5 @@ def _essential(initialize: dict[str, Any]) -> dict[str, Any]:
         section = given.get(group) if isinstance(given, dict) else None
         if isinstance(section, dict) and name in section:
             capabilities.setdefault(group, {})[name] = section[name]
-    kept = {key: params[key] for key in ("processId", "clientInfo", "initializationOptions") if key in params}
+    kept = {key: params[key] for key in _READ_PARAMS if key in params}
     return {**initialize, "params": {"processId": None, **kept, "capabilities": capabilities}}

@@ -27,6 +27,7 @@ from lsp.settings import Settings
 from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
+from lsp.workspace import Folders
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class InfillServer(LanguageServer):
         self.settings = Settings()
         self.setting_problems: list[str] = []
         self.documents = Documents()
+        self.folders = Folders()
         self.worker = Worker()
         self.loading = Loading()
         self._loader = loader

@@ -22,5 +22,6 @@ def register(server: InfillServer) -> None:
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         changed = params.text_document
         server.worker.supersede(changed.uri)
-        if not server.documents.change(changed.uri, changed.version, changes_of(params.content_changes)):
+        known = server.documents.change(changed.uri, changed.version, changes_of(params.content_changes))
+        if not known and not server.folders.is_secret(changed.uri):
             logger.warning("a document was changed that is not open")

@@ -9,6 +9,7 @@ from lsprotocol import types
 from lsp.documents import Documents
 from lsp.lines import Encoding
 from lsp.settings import read_settings
+from lsp.workspace import Folders, folders_of, read_options
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -19,6 +20,10 @@ def register(server: InfillServer) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        server.settings, server.setting_problems = read_settings(params.initialization_options)
+        of_folders, others, problems = read_options(params.initialization_options)
+        server.settings, server.setting_problems = read_settings(others)
+        server.folders = Folders(folders_of(params), of_folders)
+        server.setting_problems += problems
+        server.setting_problems += [p for folder in server.folders for p in folder.problems]
         server.documents = Documents(Encoding(server.workspace.position_encoding))
         server.watch_client(params.process_id)

@@ -29,6 +29,7 @@ from engine.request import (
     Step,
 )
 from infill.document import Document
+from infill.languages import PLAIN
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.convert import Selected, inline_item, offset_of
@@ -116,6 +117,8 @@ async def _suggest(
     server: InfillServer, params: types.InlineCompletionParams, work: _Work
 ) -> types.InlineCompletionItem | Empty:
     """The path of a request: take a snapshot, wait for the model, fill, convert."""
+    if (why := refusal(server, params.text_document.uri)) is not None:
+        return Empty(reason=why)
     asked = snapshot(server, params)
     if isinstance(asked, Empty):
         return asked
@@ -134,6 +137,12 @@ async def _suggest(
         return Empty(reason=result.message)
     item = inline_item(result, asked.opened.lines, server.documents.encoding, asked.selected)
     return item or Empty(reason="it would replace more than one line")
+
+
+def refusal(server: InfillServer, uri: str) -> str | None:
+    """Why a document is left alone, whatever is asked about it; None if it is not."""
+    opened = server.documents.get(uri)
+    return server.folders.why_not(uri, opened.document.language if opened is not None else PLAIN)
 
 
 def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Asked | Empty:
@@ -167,7 +176,7 @@ def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Aske
 async def _fill(
     server: InfillServer, engine: Engine, asked: Asked, work: _Work
 ) -> Suggestion | Rejected | None:
-    settings = server.settings
+    settings = server.folders.settings(asked.opened.uri, server.settings)
     deadline_ms = settings.deadline_ms * (_INVOKED_PATIENCE if asked.invoked else 1)
     request = FillRequest(
         text=asked.document.text,
