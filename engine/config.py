@@ -100,7 +100,8 @@ class SamplerConfig:
 class PromptConfig:
     """How a prompt is laid out in tokens, and how many tokens of each side the model was made for.
 
-    `candidates` is how many canvases are denoised at once, for the causal direction to choose among.
+    `snippet_tokens` is the same for code from elsewhere, 0 for a model that is shown none. `candidates` is
+    how many canvases are denoised at once, for the causal direction to choose among.
     """
 
     format: str = "suffix-prefix"
@@ -108,6 +109,7 @@ class PromptConfig:
     suffix_tokens: int = 256
     chars_per_token: float = 3.0
     candidates: int = 1
+    snippet_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.format != "suffix-prefix":
@@ -116,6 +118,7 @@ class PromptConfig:
         _check_count("infill.json", "suffix_tokens", self.suffix_tokens)
         _check_number("infill.json", "chars_per_token", self.chars_per_token)
         _check_count("infill.json", "candidates", self.candidates)
+        _check_count("infill.json", "snippet_tokens", self.snippet_tokens, minimum=0)
 
 
 _COUNTS = (

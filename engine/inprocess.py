@@ -115,6 +115,7 @@ class InProcessEngine:
             prefix_chars=int(self._prompts.prefix_tokens * per_token),
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
+            snippet_chars=int(self._prompts.snippet_tokens * per_token),
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:

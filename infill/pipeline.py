@@ -52,7 +52,7 @@ def fill(
     began = time.perf_counter()
     hole = choose_hole(document, request.offset, request.end)
     info = engine.info()
-    context = build_context(document, hole, info)
+    context = build_context(document, hole, info, request.snippets)
     ask = _ask(request, hole, context, info, _ms_since(began))
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from engine.errors import InvalidRequest
+from engine.request import Snippet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,8 @@ class FillRequest:
     """A hole in a text: at `offset`, or replacing `offset` to `end` where `end` is given.
 
     `language` is an LSP language id; one we have no grammar for is treated as plain text.
-    `path` only names the file in messages and prompts. `deadline_ms` counts from the call.
+    `path` only names the file in messages and prompts. `snippets` is code from elsewhere, most useful first;
+    an engine that was not trained on any is not shown it. `deadline_ms` counts from the call.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down.
 
     Raises:
@@ -31,6 +33,7 @@ class FillRequest:
     max_steps: int | None = None
     deadline_ms: float | None = None
     min_confidence: float = 0.0
+    snippets: tuple[Snippet, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:  # NaN is refused too
