@@ -41,6 +41,11 @@ _NOT_OURS = (
     types.TEXT_DOCUMENT_DID_OPEN,
     types.TEXT_DOCUMENT_DID_CHANGE,
     types.TEXT_DOCUMENT_DID_CLOSE,
+    types.NOTEBOOK_DOCUMENT_DID_OPEN,
+    types.NOTEBOOK_DOCUMENT_DID_CHANGE,
+    types.NOTEBOOK_DOCUMENT_DID_SAVE,
+    types.NOTEBOOK_DOCUMENT_DID_CLOSE,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS,
     types.WORKSPACE_EXECUTE_COMMAND,
 )
 """Built-in handlers of pygls that go: its copy of each text costs O(n) a keystroke and splits lines where
@@ -152,7 +157,7 @@ class Protocol(LanguageServerProtocol):
     def _register_builtin_features(self) -> None:
         super()._register_builtin_features()  # type: ignore[no-untyped-call]
         for method in _NOT_OURS:
-            del self.fm.builtin_features[method]
+            self.fm.builtin_features.pop(method, None)
 
     @lsp_method(types.INITIALIZE)
     def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, types.InitializeResult]:
@@ -166,7 +171,11 @@ class Protocol(LanguageServerProtocol):
             general.position_encodings = [kind for kind in POSITION_ENCODINGS if kind in offered] or None
         result: types.InitializeResult = yield from super().lsp_initialize(params)
         result.capabilities.execute_command_provider = None
-        result.capabilities.workspace = None
+        result.capabilities.workspace = types.WorkspaceOptions(
+            workspace_folders=types.WorkspaceFoldersServerCapabilities(
+                supported=True, change_notifications=True
+            )
+        )
         return result
 
     @lsp_method(types.EXIT)

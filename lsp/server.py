@@ -20,8 +20,11 @@ from pygls.lsp.server import LanguageServer
 
 from lsp import features
 from lsp.documents import Documents
+from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
+from lsp.indexing import Indexing
 from lsp.loading import Loader, Loading, load_in_process
 from lsp.logs import set_up_logging
+from lsp.notebooks import Notebooks
 from lsp.protocol import Protocol
 from lsp.settings import Settings
 from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
@@ -54,12 +57,14 @@ class InfillServer(LanguageServer):
     protocol: Protocol
 
     def __init__(self, options: ServerOptions, loader: Loader = load_in_process) -> None:
-        super().__init__("infill", __version__, protocol_cls=Protocol)
+        super().__init__("infill", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOK_SYNC)
         self.options = options
         self.settings = Settings()
         self.setting_problems: list[str] = []
         self.documents = Documents()
+        self.notebooks = Notebooks()
         self.folders = Folders()
+        self.indexing = Indexing(self)
         self.worker = Worker()
         self.loading = Loading()
         self._loader = loader
@@ -114,6 +119,7 @@ class InfillServer(LanguageServer):
             return await connection.ended()
         finally:
             self.worker.close()
+            self.indexing.close()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -140,15 +140,26 @@ class Folders:
     def __iter__(self) -> Iterator[Folder]:
         return iter(self._folders)
 
-    def add(self, uri: str) -> None:
-        """Take a folder; one that is no directory here is none."""
+    def add(self, uri: str) -> list[str]:
+        """Take a folder, and say what is wrong with its `infill.toml`; one that is no directory is none."""
         path = path_of(uri)
         if path is None or not os.path.isdir(path) or any(folder.uri == uri for folder in self._folders):
-            return
+            return []
         folder = Folder(uri=uri, rules=IgnoreRules(path))
         if not self.options.restricted:
             folder.read_config()
         self._folders.append(folder)
+        return folder.problems
+
+    def reread(self, paths: Sequence[Path]) -> list[str]:
+        """Read these `infill.toml` again, and say what is wrong with them; others do not count."""
+        folders = {Path(os.path.realpath(path.parent)) for path in paths}
+        problems = []
+        for folder in self._folders if not self.options.restricted else ():
+            if folder.root in folders:
+                folder.read_config()
+                problems += folder.problems
+        return problems
 
     def remove(self, uri: str) -> None:
         """Forget a folder."""

@@ -1,14 +1,14 @@
 """Which files of a folder are source code worth reading, and their texts.
 
-Left out is what an ignore file or a secret's name refuses, what other tools made, and what is too large. A
-symbolic link is followed only to what lies within the folder.
+Left out is what an ignore file or a secret's name refuses, what other tools made, and what is too large.
+Symbolic links are not followed: what lies in the folder is found without them, the rest is not ours.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from infill.ignore import IgnoreRules
@@ -17,6 +17,7 @@ from infill.languages import PLAIN, language_of
 LARGEST_BYTES = 400_000
 """Of a file; a larger one is generated, or data."""
 
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _LONGEST_LINE = 2000
 _LONGEST_AVERAGE_LINE = 200
 _HEAD_CHARS = 2000
@@ -42,46 +43,42 @@ def walk(rules: IgnoreRules) -> Iterator[Path]:
         here = rules.folder(folder)
         inner = []
         for entry in entries:
-            if _is_folder(entry):
+            if _is(entry.is_dir):
                 skipped = entry.name.startswith(".") or entry.name in _OF_TOOLS
                 if not skipped and here.refusal(entry.name, is_folder=True) is None:
                     inner.append(folder / entry.name)
-            elif language_of(entry.name) != PLAIN and here.refusal(entry.name, is_folder=False) is None:
+            elif _is_code_file(entry) and here.refusal(entry.name, is_folder=False) is None:
                 yield folder / entry.name
         waiting += reversed(inner)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder and no link: one of those could lead round in a circle."""
+def _is_code_file(entry: os.DirEntry[str]) -> bool:
+    return language_of(entry.name) != PLAIN and _is(entry.is_file)
+
+
+def _is(kind: Callable[..., bool]) -> bool:
+    """Whether an entry is a folder, or a file, and no link: what that leads to has a place of its own."""
     try:
-        return entry.is_dir(follow_symlinks=False)
+        return kind(follow_symlinks=False)
     except OSError:
         return False
 
 
 def is_source(path: Path, rules: IgnoreRules) -> bool:
-    """Whether `walk` would have come upon a file: the question about one that has changed."""
-    real = Path(os.path.realpath(path))
-    if not real.is_relative_to(rules.root) or language_of(path.name) == PLAIN:
+    """Whether `walk` would come upon a file: the question about one that has changed."""
+    if language_of(path.name) == PLAIN or not path.is_relative_to(rules.root):
         return False
-    folders = path.relative_to(rules.root).parts[:-1] if path.is_relative_to(rules.root) else ()
-    if any(
-        part.startswith(".") or part in _OF_TOOLS
-        for part in (*folders, *real.relative_to(rules.root).parts[:-1])
-    ):
+    folders = path.relative_to(rules.root).parts[:-1]
+    if any(name.startswith(".") or name in _OF_TOOLS for name in folders):
         return False
-    return rules.refusal(path) is None
+    return os.path.realpath(path) == str(path) and rules.refusal(path) is None
 
 
-def read(path: Path, rules: IgnoreRules) -> bytes | None:
+def read(path: Path) -> bytes | None:
     """A source file's text in UTF-8 with bare line feeds; None if there is nothing worth reading."""
     try:
-        if path.is_symlink() and rules.refusal(path) is not None:
-            return None
-        real = Path(os.path.realpath(path))
-        if not real.is_relative_to(rules.root) or not real.is_file():
-            return None
-        with real.open("rb") as file:
+        # What was a file when it was listed may be a link by now.
+        with open(os.open(path, os.O_RDONLY | _NO_LINKS), "rb") as file:
             data = file.read(LARGEST_BYTES + 1)
     except OSError:
         return None

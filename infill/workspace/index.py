@@ -208,7 +208,7 @@ class Index:
         if known is not None and known.stamp in (None, stamp):
             return False
         rules = self._rules(path)
-        data = read(path, rules) if rules is not None else None
+        data = read(path) if rules is not None else None
         if rules is None or data is None or stamp is None:
             self.forget(path)
             return False

@@ -25,3 +25,5 @@ def register(server: InfillServer) -> None:
         known = server.documents.change(changed.uri, changed.version, changes_of(params.content_changes))
         if not known and not server.folders.is_secret(changed.uri):
             logger.warning("a document was changed that is not open")
+        if known:
+            server.indexing.touched(changed.uri)

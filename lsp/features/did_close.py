@@ -17,3 +17,4 @@ def register(server: InfillServer) -> None:
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         server.worker.supersede(params.text_document.uri)
         server.documents.close(params.text_document.uri)
+        server.indexing.closed(params.text_document.uri)

@@ -20,3 +20,4 @@ def register(server: InfillServer) -> None:
         if server.folders.is_secret(opened.uri):
             return  # what is not kept cannot be shown or sent
         server.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
+        server.indexing.touched(opened.uri)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from lsp.features.did_change_watched_files import watch
+
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
@@ -18,3 +20,5 @@ def register(server: InfillServer) -> None:
         for problem in server.setting_problems:
             server.tell_once(problem)
         server.load_model()
+        server.background(watch(server))
+        server.background(server.indexing.begin())

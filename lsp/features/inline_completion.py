@@ -34,6 +34,7 @@ from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.convert import Selected, inline_item, offset_of
 from lsp.documents import OpenDocument
+from lsp.notebooks import in_notebook
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -64,6 +65,7 @@ class Asked:
     offset: int
     selected: Selected | None
     invoked: bool
+    base: int = 0  # where the text of a notebook's cell begins in `document`, to which `offset` refers
 
 
 @dataclass(kw_only=True)
@@ -72,6 +74,7 @@ class _Work:
 
     version: int | None = None
     prompt_chars: int = 0
+    snippets: int = 0
     steps: int = 0
     queued_ms: float = 0.0
 
@@ -106,7 +109,8 @@ async def answer(server: InfillServer, params: types.InlineCompletionParams) -> 
     finally:
         server.log(
             f"inline completion {server.protocol.msg_id}: {_name(params.text_document.uri)} "
-            f"version {work.version}, prompt {work.prompt_chars} characters, {work.steps} steps, "
+            f"version {work.version}, prompt {work.prompt_chars} characters, {work.snippets} snippets, "
+            f"{work.steps} steps, "
             f"{_ms_since(began):.0f} ms ({work.queued_ms:.0f} queued): "
             + (f"nothing: {outcome.reason}" if isinstance(outcome, Empty) else "1 item")
         )
@@ -135,6 +139,9 @@ async def _suggest(
         return Empty(reason="a newer request replaced this one")
     if isinstance(result, Rejected):
         return Empty(reason=result.message)
+    if result.start < asked.base:
+        return Empty(reason="it would change the cell above")
+    result = replace(result, start=result.start - asked.base, end=result.end - asked.base)
     item = inline_item(result, asked.opened.lines, server.documents.encoding, asked.selected)
     return item or Empty(reason="it would replace more than one line")
 
@@ -142,6 +149,7 @@ async def _suggest(
 def refusal(server: InfillServer, uri: str) -> str | None:
     """Why a document is left alone, whatever is asked about it; None if it is not."""
     opened = server.documents.get(uri)
+    uri = server.notebooks.of(uri) or uri
     return server.folders.why_not(uri, opened.document.language if opened is not None else PLAIN)
 
 
@@ -163,11 +171,14 @@ def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Aske
             return Empty(reason="the entry selected in the popup is not at the cursor")
         document = document.filled(selected.start, selected.end, selected.text)
         offset = selected.start + len(selected.text)
+    around = server.notebooks.around(opened.uri, document.language, server.documents)
+    base = len(around[0])
     return Asked(
         opened=opened,
         revision=opened.revision,
-        document=document,
-        offset=offset,
+        document=in_notebook(document, around),
+        offset=base + offset,
+        base=base,
         selected=selected,
         invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
     )
@@ -176,7 +187,8 @@ def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Aske
 async def _fill(
     server: InfillServer, engine: Engine, asked: Asked, work: _Work
 ) -> Suggestion | Rejected | None:
-    settings = server.folders.settings(asked.opened.uri, server.settings)
+    where = server.notebooks.of(asked.opened.uri) or asked.opened.uri
+    settings = server.folders.settings(where, server.settings)
     deadline_ms = settings.deadline_ms * (_INVOKED_PATIENCE if asked.invoked else 1)
     request = FillRequest(
         text=asked.document.text,
@@ -189,11 +201,13 @@ async def _fill(
         max_steps=settings.max_steps,
     )
     queued = time.perf_counter()
+    gather = server.indexing.gatherer(where, asked.document, asked.offset)
 
     def task(cancelled: threading.Event) -> Suggestion | Rejected:
         work.queued_ms = _ms_since(queued)
+        snippets = gather(engine.info().snippet_chars)
         # Whoever waits does not care whether it is for us or for another document's request.
-        timely = replace(request, deadline_ms=max(1.0, deadline_ms - work.queued_ms))
+        timely = replace(request, snippets=snippets, deadline_ms=max(1.0, deadline_ms - _ms_since(queued)))
         return fill(_Watched(engine, work), asked.document, timely, cancelled=cancelled)
 
     return await server.worker.run(asked.opened.uri, task)
@@ -216,6 +230,7 @@ class _Watched:
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         prompt = request.prompt
         self._work.prompt_chars = len(prompt.prefix) + len(prompt.suffix) + len(prompt.typed)
+        self._work.snippets = len(prompt.snippets)
         for step in self._engine.denoise(request, cancelled):
             self._work.steps = step.number
             logger.debug("step %d after %.0f ms, %s", step.number, step.elapsed_ms, step.stop or "goes on")

@@ -48,7 +48,7 @@ class Session:
         for body in self._framer.feed(data):
             message = json.loads(body)
             self.received.append(message)
-            if message.get("method") == "window/workDoneProgress/create":
+            if message.get("method") in ("window/workDoneProgress/create", "client/registerCapability"):
                 self.send({"id": message["id"], "result": None})
         self._arrived.set()
 
@@ -172,4 +172,5 @@ async def connect(
         yield session
     finally:
         session.server.worker.close()
+        session.server.indexing.close()
         assert session.server.worker.join(5), "the engine's thread did not stop"

@@ -28,6 +28,7 @@ async def test_the_capability_is_advertised_and_no_more() -> None:
         "positionEncoding": "utf-16",
         "inlineCompletionProvider": {},
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
+        "workspace": {"workspaceFolders": {"supported": True, "changeNotifications": True}},
     }
 
 
