@@ -148,7 +148,8 @@ class _Walk:
         if first is not None and first.type == "string":  # a docstring
             return _first_line(self._text(first).lstrip("rRuUbB").strip("\"' \n"))
         if node.type in self._shapes.prefixed and node.parent is not None:
-            outer = node.parent
+            around = node.parent.parent
+            outer = around if around is not None and around.type in self._shapes.leads else node.parent
         before, comments = outer.prev_named_sibling, []
         row = outer.start_point.row
         while before is not None and before.end_point.row >= row - 1:

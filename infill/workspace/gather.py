@@ -21,7 +21,7 @@ from infill.workspace.definitions import Definition
 from infill.workspace.imports import Import, imports
 from infill.workspace.index import Entry, Index
 from infill.workspace.render import LONGEST_CHARS, render
-from infill.workspace.resolve import sought
+from infill.workspace.resolve import as_module, sought
 from infill.workspace.shapes import Kind
 from infill.workspace.similar import OtherText, identifiers, similar
 
@@ -129,16 +129,11 @@ class _Wanted:
         used: list[tuple[int, _Found]] = []
         unused: list[_Found] = []
         for one in own:
-            module = not one.name or one.name == "*"
-            handle = one.alias.rpartition(".")[2] if not one.name else ""
-            if module and handle not in self._distances and one.name != "*":
-                continue  # of a module nobody uses here, nothing is worth showing
-            for definition, entry in self._definitions(one):
-                local = definition.name if module else one.alias
+            for local, found in self._definitions(one):
                 if local in self._distances:
-                    used.append((self._distances[local], (definition, entry)))
-                elif not module:
-                    unused.append((definition, entry))
+                    used.append((self._distances[local], found))
+                else:
+                    unused.append(found)
         used.sort(key=lambda item: item[0])
         return [found for _, found in used], unused
 
@@ -162,13 +157,24 @@ class _Wanted:
         text = render(definition, members, entry.language, self._distances, self._most_chars)
         into.setdefault((entry.path, text), Snippet(path=entry.path, text=text))
 
-    def _definitions(self, one: Import) -> Iterator[_Found]:
-        """What an import may bring; of a whole module only what is used near the cursor."""
+    def _definitions(self, one: Import) -> Iterator[tuple[str, _Found]]:
+        """What an import may bring, with its name here; of a whole module what is used near the cursor."""
         place = self._place
-        for entry in self._meant(one, self._own, place.root, place.path):
-            names = sorted(self._distances) if one.name in ("", "*") else [one.name]
-            for name in names:
-                yield from self._named(entry, name, _DEEPEST_REEXPORT)
+        if one.name not in ("", "*"):
+            by_name = False
+            for entry in self._meant(one, self._own, place.root, place.path):
+                for found in self._named(entry, one.name, _DEEPEST_REEXPORT):
+                    by_name = True
+                    yield one.alias, found
+            module = as_module(one, place.document.language)
+            if by_name or module is None:
+                return
+            one = module
+        if one.name == "*" or one.alias.rpartition(".")[2] in self._distances:
+            for entry in self._meant(one, self._own, place.root, place.path):
+                for name in sorted(self._distances):
+                    for found in self._named(entry, name, _DEEPEST_REEXPORT):
+                        yield name, found
 
     def _named(self, entry: Entry, name: str, depth: int) -> Iterator[_Found]:
         """A file's definitions of a name, or those of the file it passes the name on from."""
@@ -180,11 +186,13 @@ class _Wanted:
         yield from ((definition, entry) for definition in here)
         if here or depth == 0:
             return
-        for one in entry.imports:
-            if one.alias == name or one.name == "*":
-                for further in self._meant(one, entry, entry.root, entry.path):
-                    inner = name if one.name == "*" else one.name
-                    yield from self._named(further, inner, depth - 1)
+        passed_on = [one for one in entry.imports if one.alias == name or one.name == "*"]
+        for one in sorted(passed_on, key=lambda one: one.name == "*"):
+            inner = name if one.name == "*" else one.name
+            further = self._meant(one, entry, entry.root, entry.path)
+            if found := [pair for file in further for pair in self._named(file, inner, depth - 1)]:
+                yield from found
+                return
 
     def _meant(self, one: Import, importer: Entry | None, root: Path, path: str) -> list[Entry]:
         """The files an import leads to; none once there were too many to look for."""

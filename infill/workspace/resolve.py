@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infill.workspace.imports import Import
 
+_MODULES = (".py", "/__init__.py", ".pyi", "/__init__.pyi")
 _SCRIPTS = (".ts", ".tsx", ".d.ts", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts")
 
 
@@ -40,6 +41,14 @@ def sought(imported: Import, importer: str, language: str) -> list[Sought]:
     return [_exact(here, imported.module), Sought(imported.module)]
 
 
+def as_module(imported: Import, language: str) -> Import | None:
+    """The import of a name read as one of a module of that name; None where it cannot be meant so."""
+    if imported.name in ("", "*") or language not in ("python", "rust"):
+        return None
+    separator = "/" if language == "rust" else "" if imported.module.endswith(".") else "."
+    return Import(f"{imported.module}{separator}{imported.name}", "", imported.alias)
+
+
 def _exact(folder: str, path: str) -> Sought:
     return Sought(posixpath.normpath(posixpath.join(folder, path)), exact=True)
 
@@ -47,18 +56,10 @@ def _exact(folder: str, path: str) -> Sought:
 def _python(imported: Import, here: str) -> list[Sought]:
     level = len(imported.module) - len(imported.module.lstrip("."))
     path = imported.module[level:].replace(".", "/")
-    modules = [path] if path or level else []
-    if imported.name not in ("", "*"):  # which may be a module itself
-        modules.append(posixpath.join(path, imported.name))
-    found = []
-    for module in modules:
-        for end in (".py", "/__init__.py", ".pyi", "/__init__.pyi"):
-            if level:
-                up = posixpath.join(here, *[".."] * (level - 1))
-                found.append(_exact(up, f"{module}{end}" if module else end.lstrip("/")))
-            else:
-                found.append(Sought(module + end))
-    return [s for s in found if not s.path.endswith("/.py") and s.path not in (".py", ".pyi")]
+    if not level:
+        return [Sought(path + end) for end in _MODULES]
+    up = posixpath.join(here, *[".."] * (level - 1))
+    return [_exact(up, path + end if path else end.lstrip("/")) for end in _MODULES if path or "/" in end]
 
 
 def _script(module: str, here: str) -> list[Sought]:
@@ -91,8 +92,6 @@ def _rust(imported: Import, importer: str) -> list[Sought]:
         return []
     base = posixpath.normpath(posixpath.join(own[first], rest))
     paths = [f"{base}.rs", f"{base}/mod.rs", f"{base}/lib.rs", f"{base}/main.rs"]
-    if imported.name not in ("", "*"):
-        paths += [f"{base}/{imported.name}.rs", f"{base}/{imported.name}/mod.rs"]
     return [Sought(posixpath.normpath(path), exact=True) for path in paths]
 
 
