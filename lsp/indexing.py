@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.request import Snippet
 from infill.document import Document
@@ -57,6 +57,8 @@ class Indexing:
         self._scanning = False
         self._again = False
         self._scanned_at = 0.0
+        self.pending: list[asyncio.Future[Any]] = []
+        """What the thread has yet to do, in order."""
         self._recent: dict[str, None] = {}  # URIs, the latest last
         self._taken: dict[str, tuple[OpenDocument, int, OtherText]] = {}  # as of a revision
 
@@ -178,6 +180,8 @@ class Indexing:
         if self._closing.is_set():
             return
         future = asyncio.wrap_future(self._executor.submit(work))
+        self.pending.append(future)
+        future.add_done_callback(self.pending.remove)
 
         async def finish() -> None:
             result = await future
