@@ -14,7 +14,8 @@ import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
+from functools import cache
 from pathlib import Path, PurePath
 
 from pathspec import GitIgnoreSpec
@@ -58,8 +59,6 @@ SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".gclou
 
 _LARGEST_BYTES = 256 * 1024  # of an ignore file; a larger one is no ignore file
 _MOST_STARS = 5  # in one part of a pattern: each more multiplies what a hostile one costs
-_SECRET = tuple((name, re.compile(translate(name))) for name in SECRET_NAMES)
-_ANY_SECRET = re.compile("|".join(translate(name) for name in SECRET_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +72,19 @@ class Refusal:
 def secret(path: PurePath) -> Refusal | None:
     """Why a file is taken to hold secrets, by its name and its folders' names; None if it is not."""
     name = path.name.lower()
-    if _ANY_SECRET.match(name):
-        rule = next(rule for rule, pattern in _SECRET if pattern.match(name))
+    if _any_secret().match(name):
+        rule = next(rule for rule in SECRET_NAMES if fnmatchcase(name, rule))
         return Refusal(f"files named {rule} may hold secrets and are never read", secret=True)
     folder = next((part for part in path.parts[:-1] if part.lower() in SECRET_FOLDERS), None)
     if folder is not None:
         return Refusal(f"files in {folder} may hold secrets and are never read", secret=True)
     return None
+
+
+@cache
+def _any_secret() -> re.Pattern[str]:
+    # Made on first use: it takes a server that starts a few milliseconds.
+    return re.compile("|".join(translate(name) for name in SECRET_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
