@@ -82,6 +82,11 @@ class Index:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def text_bytes(self) -> int:
+        """How much source text the files have that are indexed."""
+        return self._text_bytes
+
     def set_folders(self, folders: Iterable[IgnoreRules]) -> None:
         """Take these workspace folders; what lies in no other is forgotten."""
         self._folders = list(folders)
@@ -141,16 +146,7 @@ class Index:
     def forget(self, path: Path) -> None:
         """Drop a file; one that is not there is no error."""
         with self._lock:
-            entry = self._entries.pop(path, None)
-            if entry is None:
-                return
-            self._text_bytes -= entry.text_bytes
-            self._by_name[path.name].discard(path)
-            siblings = self._by_folder[path.parent]
-            siblings.discard(path)
-            if not siblings:
-                del self._by_folder[path.parent]
-                self._folders_by_name[path.parent.name].discard(path.parent)
+            self._drop(path)
 
     def entry(self, path: Path) -> Entry | None:
         """A file as it is now: it is read again if it has changed, in case nobody said so."""
@@ -233,13 +229,26 @@ class Index:
         )
 
     def _keep(self, path: Path, entry: Entry) -> None:
-        self.forget(path)
         with self._lock:
+            self._drop(path)
             self._entries[path] = entry
             self._text_bytes += entry.text_bytes
             self._by_name.setdefault(path.name, set()).add(path)
             self._by_folder.setdefault(path.parent, set()).add(path)
             self._folders_by_name.setdefault(path.parent.name, set()).add(path.parent)
+
+    def _drop(self, path: Path) -> None:
+        """Only under the lock."""
+        entry = self._entries.pop(path, None)
+        if entry is None:
+            return
+        self._text_bytes -= entry.text_bytes
+        self._by_name[path.name].discard(path)
+        siblings = self._by_folder[path.parent]
+        siblings.discard(path)
+        if not siblings:
+            del self._by_folder[path.parent]
+            self._folders_by_name[path.parent.name].discard(path.parent)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
