@@ -132,7 +132,11 @@ class Indexing:
         others = [other for text in texts if (other := self._other(*text)) is not None]
         inside = Path(os.path.realpath(path)).relative_to(folder.root).as_posix()
         place = Place(document=document, offset=offset, root=folder.root, path=inside)
-        return gather(self.index, place, others, budget_chars=budget_chars)
+        try:
+            return gather(self.index, place, others, budget_chars=budget_chars)
+        except Exception:
+            logger.exception("no snippets could be gathered")  # a suggestion does without
+            return ()
 
     def _other(self, opened: OpenDocument, revision: int, text: str) -> OtherText | None:
         """An open text, which the index takes over too; None if it is to be left alone."""

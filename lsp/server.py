@@ -18,6 +18,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from infill.languages import PLAIN
 from lsp import features
 from lsp.documents import Documents
 from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
@@ -89,6 +90,12 @@ class InfillServer(LanguageServer):
             self.background(end_with_client(process_id, self._connection))
         else:
             logger.info("the client's process %d cannot be seen from here", process_id)
+
+    def why_not(self, uri: str) -> str | None:
+        """Why a document is left alone, whatever is asked about it; None if it is not."""
+        opened = self.documents.get(uri)
+        language = opened.document.language if opened is not None else PLAIN
+        return self.folders.why_not(self.notebooks.of(uri) or uri, language)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the handlers; what it raises is logged."""

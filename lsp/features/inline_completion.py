@@ -29,7 +29,6 @@ from engine.request import (
     Step,
 )
 from infill.document import Document
-from infill.languages import PLAIN
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.convert import Selected, inline_item, offset_of
@@ -121,7 +120,7 @@ async def _suggest(
     server: InfillServer, params: types.InlineCompletionParams, work: _Work
 ) -> types.InlineCompletionItem | Empty:
     """The path of a request: take a snapshot, wait for the model, fill, convert."""
-    if (why := refusal(server, params.text_document.uri)) is not None:
+    if (why := server.why_not(params.text_document.uri)) is not None:
         return Empty(reason=why)
     asked = snapshot(server, params)
     if isinstance(asked, Empty):
@@ -144,13 +143,6 @@ async def _suggest(
     result = replace(result, start=result.start - asked.base, end=result.end - asked.base)
     item = inline_item(result, asked.opened.lines, server.documents.encoding, asked.selected)
     return item or Empty(reason="it would replace more than one line")
-
-
-def refusal(server: InfillServer, uri: str) -> str | None:
-    """Why a document is left alone, whatever is asked about it; None if it is not."""
-    opened = server.documents.get(uri)
-    uri = server.notebooks.of(uri) or uri
-    return server.folders.why_not(uri, opened.document.language if opened is not None else PLAIN)
 
 
 def snapshot(server: InfillServer, params: types.InlineCompletionParams) -> Asked | Empty:

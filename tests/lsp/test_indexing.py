@@ -164,7 +164,42 @@ async def test_the_client_is_asked_to_watch_where_it_offers_to(
             assert globs[1] == "**/{.infillignore,.gitignore,infill.toml}"
 
 
-async def test_a_request_waits_for_no_scan_and_a_scan_waits_for_the_request(tmp_path: Path) -> None:
+async def test_where_nobody_watches_the_folders_are_looked_through_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"app.py": ""})
+    async with working(tmp_path) as (session, engine):
+        session.open(APP, uri=(tmp_path / "app.py").as_uri())
+        write(tmp_path, {"lib.py": "def f(): pass\n"})
+        assert await shown(session, engine, tmp_path / "app.py") == []
+        monkeypatch.setattr("lsp.indexing._RESCAN_S", -1.0)
+        await shown(session, engine, tmp_path / "app.py")
+        await drained(session)
+        assert await shown(session, engine, tmp_path / "app.py") == ["lib.py: def f():\n    ..."]
+
+
+async def test_a_suggestion_does_without_snippets_that_cannot_be_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("lsp.indexing.gather", fail)
+    async with working(tmp_path) as (session, _):
+        session.open("x = \n", uri=(tmp_path / "app.py").as_uri())
+        assert len(await session.inline(0, 4, uri=(tmp_path / "app.py").as_uri())) == 1
+    assert "no snippets could be gathered" in caplog.text
+
+
+async def test_many_changes_at_once_are_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsp.indexing._MOST_CHANGES", 2)
+    async with working(tmp_path) as (session, _):
+        write(tmp_path, {f"m{n}.py": "x = 1\n" for n in range(5)})
+        await changed(session, *(tmp_path / f"m{n}.py" for n in range(3)))
+        assert len(session.server.indexing.index) == 5  # those nobody told of too
+
+
+async def test_a_request_is_answered_while_a_scan_is_under_way(tmp_path: Path) -> None:
     write(tmp_path, {f"m{n}.py": "def f(): pass\n" for n in range(20)})
     async with working(tmp_path) as (session, engine):
         session.open(APP, uri=(tmp_path / "app.py").as_uri())

@@ -114,6 +114,15 @@ def test_the_innermost_folder_counts(tmp_path: Path) -> None:
     assert folders.why_not((tmp_path / "a.go").as_uri(), "go") is None
 
 
+def test_a_folder_that_is_opened_through_a_link_keeps_its_rules(tmp_path: Path) -> None:
+    write(tmp_path, {"real/.gitignore": "made.py\n", "real/infill.toml": "[languages]\ngo = false\n"})
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folders = Folders([(tmp_path / "link").as_uri()])
+    assert folders.why_not((tmp_path / "link" / "made.py").as_uri(), "python") is not None
+    assert folders.why_not((tmp_path / "real" / "made.py").as_uri(), "python") is not None
+    assert folders.why_not((tmp_path / "link" / "a.go").as_uri(), "go") is not None
+
+
 def test_a_config_that_is_a_link_is_not_read(tmp_path: Path) -> None:
     write(tmp_path, {"outside.toml": "seed = 7\n", "inside/a.py": ""})
     (tmp_path / "inside" / "infill.toml").symlink_to(tmp_path / "outside.toml")
