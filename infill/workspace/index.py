@@ -7,6 +7,7 @@ may be called from any thread. It knows no cursor.
 from __future__ import annotations
 
 import posixpath
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from infill.workspace.imports import Import, imports
 from infill.workspace.resolve import Sought
 
 _PARSE_BUDGET_S = 0.5
+_CPP = re.compile(rb"^\s*(?:namespace\s|class\s+\w|template\s*<|using\s+\w)", re.MULTILINE)
 _MOST_IN_FOLDER = 200  # files of one folder that are looked at for its names
 
 
@@ -212,7 +214,7 @@ class Index:
         return True
 
     def _read(self, path: Path, rules: IgnoreRules, data: bytes, stamp: tuple[int, int] | None) -> Entry:
-        language = language_of(path.name)
+        language = _language(path, data)
         rule = grammar(language)
         tree = parse(rule, data, None, _PARSE_BUDGET_S) if rule is not None else None
         by_name: dict[str, tuple[Definition, ...]] = {}
@@ -249,6 +251,12 @@ class Index:
         if not siblings:
             del self._by_folder[path.parent]
             self._folders_by_name[path.parent.name].discard(path.parent)
+
+
+def _language(path: Path, data: bytes) -> str:
+    """The language of a file; a header is C++ if it looks like it, since both have the same names."""
+    language = language_of(path.name)
+    return "cpp" if language == "c" and path.suffix == ".h" and _CPP.search(data) else language
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

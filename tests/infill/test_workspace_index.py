@@ -51,6 +51,19 @@ def test_source_files_are_indexed_and_others_left_alone(tmp_path: Path) -> None:
     assert len(index) == 2
 
 
+def test_a_header_is_of_the_language_it_looks_like(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {"one.h": "struct S { int a; };\n", "two.h": "namespace n {\nclass V { int size(); };\n}\n"},
+    )
+    index = indexed(tmp_path)
+    one, two = index.entry(tmp_path / "one.h"), index.entry(tmp_path / "two.h")
+    assert one is not None
+    assert two is not None
+    assert (one.language, list(one.definitions)) == ("c", ["S"])
+    assert (two.language, list(two.definitions)) == ("cpp", ["V", "size"])
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     write(tmp_path, {"outside/o.py": "x = 1\n", "root/a.py": "x = 1\n"})
     root = tmp_path / "root"
