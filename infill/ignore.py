@@ -81,6 +81,14 @@ def secret(path: PurePath) -> Refusal | None:
     return None
 
 
+def secret_file(path: Path) -> Refusal | None:
+    """`secret` of a file and of what its symbolic links lead to."""
+    found = secret(path)
+    if found is not None or "\0" in str(path):  # what has that in its name is no file
+        return found
+    return secret(Path(os.path.realpath(path)))
+
+
 @cache
 def _any_secret() -> re.Pattern[str]:
     # Made on first use: it takes a server that starts a few milliseconds.
@@ -149,7 +157,7 @@ class IgnoreRules:
         Of a file outside the folder only the name counts. A symbolic link is judged by both its ends.
         """
         real = Path(os.path.realpath(path))
-        if found := secret(path) or secret(real):
+        if found := secret_file(path):
             return found
         if not real.is_relative_to(self._base) or real == self._base:
             return None

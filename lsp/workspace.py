@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
-from infill.ignore import IgnoreRules, secret
+from infill.ignore import IgnoreRules, secret, secret_file
 from infill.project_config import (
     FILE_NAME,
     LARGEST_BYTES,
@@ -175,7 +175,7 @@ class Folders:
         """Whether a document may hold secrets: its text is not even kept."""
         path = path_of(uri)
         named = secret(PurePosixPath(_path_in(uri)))
-        return named is not None or (path is not None and secret(Path(os.path.realpath(path))) is not None)
+        return named is not None or (path is not None and secret_file(path) is not None)
 
     def why_not(self, uri: str, language: str) -> str | None:
         """Why there are no suggestions in a document, as a sentence; None where there are."""
@@ -184,9 +184,7 @@ class Folders:
             named = secret(PurePosixPath(_path_in(uri)))
             return named.message if named else self.options.switches.why_off(language, "")
         folder = self.of(path)
-        refused = (
-            folder.rules.refusal(path) if folder else secret(path) or secret(Path(os.path.realpath(path)))
-        )
+        refused = folder.rules.refusal(path) if folder else secret_file(path)
         if refused is not None:
             return refused.message
         if folder is None:

@@ -5,9 +5,11 @@ The client is asked to watch where it offers to; where it does not, the index lo
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from infill.ignore import IGNORE_FILES
 from infill.languages import LANGUAGES
@@ -16,6 +18,8 @@ from lsp.workspace import path_of
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
+
+logger = logging.getLogger(__name__)
 
 _REGISTRATION = "infill-watched-files"
 
@@ -45,5 +49,9 @@ async def watch(server: InfillServer) -> None:
     registration = types.Registration(
         id=_REGISTRATION, method=types.WORKSPACE_DID_CHANGE_WATCHED_FILES, register_options=options
     )
-    await server.client_register_capability_async(types.RegistrationParams(registrations=[registration]))
+    try:
+        await server.client_register_capability_async(types.RegistrationParams(registrations=[registration]))
+    except JsonRpcException as error:  # it offered, and refuses
+        logger.info("the client does not watch files for us: %s", error)
+        return
     server.indexing.watched = True

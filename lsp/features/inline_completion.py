@@ -108,7 +108,7 @@ async def answer(server: InfillServer, params: types.InlineCompletionParams) -> 
     finally:
         server.log(
             f"inline completion {server.protocol.msg_id}: {_name(params.text_document.uri)} "
-            f"version {work.version}, prompt {work.prompt_chars} characters, {work.snippets} snippets, "
+            f"version {work.version}, prompt {work.prompt_chars} characters{_and_snippets(work)}, "
             f"{work.steps} steps, "
             f"{_ms_since(began):.0f} ms ({work.queued_ms:.0f} queued): "
             + (f"nothing: {outcome.reason}" if isinstance(outcome, Empty) else "1 item")
@@ -233,6 +233,10 @@ class _Watched:
 
     def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
         return self._engine.read(request, cancelled)
+
+
+def _and_snippets(work: _Work) -> str:
+    return f" and {work.snippets} snippets" if work.snippets else ""
 
 
 def _name(uri: str) -> str:

@@ -40,6 +40,7 @@ class Session:
         self._folders = [{"uri": folder.as_uri(), "name": folder.name} for folder in folders]
         self._framer = Framer()
         self._next_id = 0
+        self.refuses = False  # to register what the server asks for
         self._arrived = asyncio.Event()
         server.protocol.set_writer(self)
 
@@ -48,7 +49,9 @@ class Session:
         for body in self._framer.feed(data):
             message = json.loads(body)
             self.received.append(message)
-            if message.get("method") in ("window/workDoneProgress/create", "client/registerCapability"):
+            if message.get("method") == "client/registerCapability" and self.refuses:
+                self.send({"id": message["id"], "error": {"code": -32601, "message": "not here"}})
+            elif message.get("method") in ("window/workDoneProgress/create", "client/registerCapability"):
                 self.send({"id": message["id"], "result": None})
         self._arrived.set()
 

@@ -55,7 +55,7 @@ async def test_an_imported_signature_reaches_the_model(tmp_path: Path) -> None:
     async with working(tmp_path) as (session, engine):
         session.open(APP, uri=(tmp_path / "app.py").as_uri())
         assert await shown(session, engine, tmp_path / "app.py") == ["lib.py: def f(a: int):\n    ..."]
-        assert ", 1 snippets" in session.log[-1]
+        assert "characters and 1 snippets," in session.log[-1]
 
 
 @pytest.mark.parametrize("why", ["a model without snippets", "restricted", "no folder"])
@@ -197,6 +197,18 @@ async def test_many_changes_at_once_are_one_scan(tmp_path: Path, monkeypatch: py
         write(tmp_path, {f"m{n}.py": "x = 1\n" for n in range(5)})
         await changed(session, *(tmp_path / f"m{n}.py" for n in range(3)))
         assert len(session.server.indexing.index) == 5  # those nobody told of too
+
+
+async def test_a_client_that_offers_to_watch_and_refuses_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(folders=[tmp_path], capabilities=WATCHING, initialize=False) as session:
+        session.refuses = True
+        await session.initialize()
+        session.open("x = \n")
+        assert len(await session.inline(0, 4)) == 1
+        assert not session.server.indexing.watched
+    assert not [record for record in caplog.records if record.name.startswith("lsp") and record.exc_info]
 
 
 async def test_a_request_is_answered_while_a_scan_is_under_way(tmp_path: Path) -> None:
