@@ -1,8 +1,9 @@
 """Prompt formats: how the text around a hole becomes the encoder's tokens.
 
 A format is data read from the checkpoint (`PromptConfig`). `suffix-prefix` puts the suffix first, so that
-typing only appends: `<bos> <suffix> S <prefix> P`, and the canvas continues after P. Knows nothing of
-where the hole is or how its surroundings were chosen.
+typing only appends: `<bos> <suffix> S <prefix> N P`, and the canvas continues after P. N are the snippets as
+plain code, the most useful one nearest to the prefix. Knows nothing of where the hole is or how its
+surroundings were chosen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,19 @@ def lay_out(prompt: Prompt, tokenizer: Tokenizer, config: PromptConfig) -> list[
     # generously, since a token holds 24 of them at most.
     prefix = tokenizer.encode(prompt.prefix[-24 * config.prefix_tokens :])
     suffix = tokenizer.encode(prompt.suffix[: 24 * config.suffix_tokens])[: config.suffix_tokens]
-    return [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *_newest(prefix, config.prefix_tokens)]
+    snippets = _snippets(prompt, tokenizer, config.snippet_tokens)
+    before = [*snippets, *_newest(prefix, config.prefix_tokens)]
+    return [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *before]
+
+
+def _snippets(prompt: Prompt, tokenizer: Tokenizer, budget: int) -> list[int]:
+    """The snippets there is room for, the most useful one last; each ends with a blank line."""
+    tokens: list[int] = []
+    for snippet in prompt.snippets if budget else ():
+        more = tokenizer.encode(snippet.text[: 24 * budget] + "\n\n")
+        if len(tokens) + len(more) <= budget:
+            tokens = more + tokens
+    return tokens
 
 
 def _newest(tokens: list[int], budget: int) -> list[int]:

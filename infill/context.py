@@ -6,13 +6,15 @@ stays a prefix while the user types. It knows an engine's budget in characters a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.request import EngineInfo, Prompt
+from engine.request import EngineInfo, Prompt, Snippet
 from infill.document import Document
 from infill.hole import Hole, typed_before
 from infill.indentation import indent_of, width
 from infill.lines import line_start, next_line_start, with_line_feeds
+from infill.snippets import select
 
 _CLOSERS = tuple(")]}")
 _STRING_ENDS = ("string_end", "`")  # what ends a string of several lines
@@ -33,8 +35,10 @@ class Context:
     typed_start: int
 
 
-def build_context(document: Document, hole: Hole, info: EngineInfo) -> Context:
-    """The prompt for a hole and the windows it was cut from."""
+def build_context(
+    document: Document, hole: Hole, info: EngineInfo, snippets: Sequence[Snippet] = ()
+) -> Context:
+    """The prompt for a hole and the windows it was cut from, with what `snippets` add to those."""
     text = document.text
     typed = typed_before(text, hole.start)
     prefix_end = hole.start - len(typed)
@@ -44,6 +48,7 @@ def build_context(document: Document, hole: Hole, info: EngineInfo) -> Context:
         prefix=with_line_feeds(text[start:prefix_end]),
         suffix=with_line_feeds(text[hole.end : end]),
         typed=with_line_feeds(typed),
+        snippets=select(snippets, with_line_feeds(text[start:end]), info.snippet_chars),
     )
     return Context(prompt=prompt, start=start, end=end, typed_start=prefix_end)
 

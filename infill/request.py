@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from engine.errors import InvalidRequest
-from engine.request import Decoding
+from engine.request import Decoding, Snippet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,8 @@ class FillRequest:
     """A hole in a text: at `offset`, or replacing `offset` to `end` where `end` is given.
 
     `language` is an LSP language id; one we have no grammar for is treated as plain text.
-    `path` only names the file in messages and prompts. `deadline_ms` counts from the call.
+    `path` only names the file in messages and prompts. `snippets` is code from elsewhere, most useful first;
+    an engine that was not trained on any is not shown it. `deadline_ms` counts from the call.
     `inside_word` is for a cursor within a word that is really meant: whoever types one does not mean it.
     `decoding` chooses how the middle comes about; None is what the model does best.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down.
@@ -36,6 +37,7 @@ class FillRequest:
     min_confidence: float = 0.0
     inside_word: bool = False
     decoding: Decoding | None = None
+    snippets: tuple[Snippet, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:  # NaN is refused too

@@ -48,12 +48,17 @@ async def answering(
         server.status.conclude(uri, nothing)
         server.log(
             f"{what} {server.protocol.msg_id}: {name_of(uri)} "
-            f"version {work.version}, prompt {work.prompt_chars} characters, {work.steps} steps, "
+            f"version {work.version}, prompt {work.prompt_chars} characters{_and_snippets(work)}, "
+            f"{work.steps} steps, "
             f"{ms_since(began):.0f} ms ({work.queued_ms:.0f} queued): "
             + _result(outcome)
             + (", from memory" if work.reused else "")
         )
     return [] if isinstance(outcome, Empty) else outcome
+
+
+def _and_snippets(work: Work) -> str:
+    return f" and {work.snippets} snippets" if work.snippets else ""
 
 
 def _result(outcome: list[Item] | Empty) -> str:

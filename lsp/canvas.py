@@ -31,7 +31,7 @@ class CanvasView:
     @classmethod
     def of(cls, server: InfillServer, asked: Asked) -> CanvasView | None:
         """A view for a request; None where nobody watches, or what is denoised is not the real text."""
-        if not server.settings.canvas or asked.selected is not None:
+        if not server.settings.canvas or asked.selected is not None or asked.base:
             return None
         return cls(server, asked.opened, asked.revision)
 

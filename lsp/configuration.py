@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -14,6 +15,7 @@ from pygls.exceptions import JsonRpcException
 
 from lsp.plain import plain
 from lsp.settings import read_settings
+from lsp.workspace import read_options
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -47,8 +49,12 @@ def take(server: InfillServer, section: object) -> None:
         server.tell_once(f"the configuration's section {SECTION!r} should be an object")
     merged = {**server.initial_options, **{name: v for name, v in given.items() if v is not None}}
     before = server.settings
-    server.settings, problems = read_settings(merged, f"the section {SECTION!r}")
-    for problem in problems:
+    of_folders, others, wrong = read_options(merged)
+    # A workspace's own configuration must not be what makes it trusted.
+    restricted = of_folders.restricted or server.folders.options.restricted
+    server.folders.options = replace(of_folders, restricted=restricted)
+    server.settings, problems = read_settings(others, f"the section {SECTION!r}")
+    for problem in (*wrong, *problems):
         server.tell_once(problem)
     if not server.loading.begun:
         return

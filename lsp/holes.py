@@ -165,6 +165,8 @@ async def _run(
     task: Callable[[Engine, Document, threading.Event], T],
 ) -> T | Empty:
     """Run a task on the document as it is now; nothing comes of it once the text has changed."""
+    if (why := server.why_not(opened.uri)) is not None:
+        return Empty(reason=why)
     revision, document = opened.revision, opened.document.snapshot()
     engine = await server.loading.wait(_LOAD_WAIT_S)
     if engine is None:

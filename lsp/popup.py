@@ -14,7 +14,7 @@ from infill.lines import line_end, line_start, with_line_feeds
 from infill.request import Suggestion
 from lsp.convert import inline_item
 from lsp.offers import command_for
-from lsp.snapshot import Asked
+from lsp.snapshot import Asked, in_cell
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -33,7 +33,8 @@ def is_wanted(server: InfillServer) -> bool:
 
 def popup_item(server: InfillServer, asked: Asked, suggestion: Suggestion) -> types.CompletionItem | None:
     """The entry for a suggestion, without its documentation; None if it would replace several lines."""
-    inline = inline_item(suggestion, asked.opened.lines, server.documents.encoding)
+    own = in_cell(asked, suggestion)
+    inline = inline_item(own, asked.opened.lines, server.documents.encoding) if own is not None else None
     if inline is None or inline.range is None:
         return None
     text = with_line_feeds(suggestion.text)

@@ -41,6 +41,11 @@ _NOT_OURS = (
     types.TEXT_DOCUMENT_DID_OPEN,
     types.TEXT_DOCUMENT_DID_CHANGE,
     types.TEXT_DOCUMENT_DID_CLOSE,
+    types.NOTEBOOK_DOCUMENT_DID_OPEN,
+    types.NOTEBOOK_DOCUMENT_DID_CHANGE,
+    types.NOTEBOOK_DOCUMENT_DID_SAVE,
+    types.NOTEBOOK_DOCUMENT_DID_CLOSE,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS,
     types.WORKSPACE_EXECUTE_COMMAND,
 )
 """Built-in handlers of pygls that go: its copy of each text costs O(n) a keystroke and splits lines where
@@ -53,8 +58,19 @@ _READ_CAPABILITIES = (
     ("workspace", "didChangeConfiguration"),
     ("workspace", "workspaceEdit"),
     ("textDocument", "inlineCompletion"),
+    ("workspace", "didChangeWatchedFiles"),
+    ("notebookDocument", "synchronization"),
 )
 """The client capabilities that matter to us; the others may be from the future."""
+
+_READ_PARAMS = (
+    "processId",
+    "clientInfo",
+    "initializationOptions",
+    "rootPath",
+    "rootUri",
+    "workspaceFolders",
+)
 
 
 class Protocol(LanguageServerProtocol):
@@ -145,7 +161,7 @@ class Protocol(LanguageServerProtocol):
     def _register_builtin_features(self) -> None:
         super()._register_builtin_features()  # type: ignore[no-untyped-call]
         for method in _NOT_OURS:
-            del self.fm.builtin_features[method]
+            self.fm.builtin_features.pop(method, None)
 
     @lsp_method(types.INITIALIZE)
     def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, types.InitializeResult]:
@@ -160,7 +176,11 @@ class Protocol(LanguageServerProtocol):
         result: types.InitializeResult = yield from super().lsp_initialize(params)
         options = self.fm.feature_options.get(types.WORKSPACE_EXECUTE_COMMAND)
         result.capabilities.execute_command_provider = options
-        result.capabilities.workspace = None
+        result.capabilities.workspace = types.WorkspaceOptions(
+            workspace_folders=types.WorkspaceFoldersServerCapabilities(
+                supported=True, change_notifications=True
+            )
+        )
         return result
 
     @lsp_method(types.EXIT)
@@ -185,5 +205,5 @@ def _essential(initialize: dict[str, Any]) -> dict[str, Any]:
         section = given.get(group) if isinstance(given, dict) else None
         if isinstance(section, dict) and name in section:
             capabilities.setdefault(group, {})[name] = section[name]
-    kept = {key: params[key] for key in ("processId", "clientInfo", "initializationOptions") if key in params}
+    kept = {key: params[key] for key in _READ_PARAMS if key in params}
     return {**initialize, "params": {"processId": None, **kept, "capabilities": capabilities}}

@@ -18,10 +18,14 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from infill.languages import PLAIN
 from lsp import features
 from lsp.documents import Documents
+from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
+from lsp.indexing import Indexing
 from lsp.loading import RESIDENT, Loader, Loading, loader_of
 from lsp.logs import set_up_logging
+from lsp.notebooks import Notebooks
 from lsp.offers import Offers
 from lsp.prefetch import Prefetch
 from lsp.protocol import Protocol
@@ -31,6 +35,7 @@ from lsp.status import NOTIFICATION, Status
 from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
+from lsp.workspace import Folders
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +64,15 @@ class InfillServer(LanguageServer):
     protocol: Protocol
 
     def __init__(self, options: ServerOptions, loader: Loader | None = None) -> None:
-        super().__init__("infill", __version__, protocol_cls=Protocol)
+        super().__init__("infill", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOK_SYNC)
         self.options = options
         self.settings = Settings()
         self.setting_problems: list[str] = []
         self.initial_options: dict[str, Any] = {}
         self.documents = Documents()
+        self.notebooks = Notebooks()
+        self.folders = Folders()
+        self.indexing = Indexing(self)
         self.worker = Worker()
         self.loading = Loading()
         self.status = Status(lambda params: self.protocol.notify(NOTIFICATION, params))
@@ -88,6 +96,7 @@ class InfillServer(LanguageServer):
         self.worker.close()
         self.worker, self.loading = Worker(), Loading()
         self.load_model()
+        self.background(self.indexing.begin())
 
     def describe(self) -> dict[str, Any]:
         """What there is to know, for the command `infill.status`."""
@@ -130,6 +139,12 @@ class InfillServer(LanguageServer):
         else:
             logger.info("the client's process %d cannot be seen from here", process_id)
 
+    def why_not(self, uri: str) -> str | None:
+        """Why a document is left alone, whatever is asked about it; None if it is not."""
+        opened = self.documents.get(uri)
+        language = opened.document.language if opened is not None else PLAIN
+        return self.folders.why_not(self.notebooks.of(uri) or uri, language)
+
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the handlers; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
@@ -161,6 +176,7 @@ class InfillServer(LanguageServer):
             return await connection.ended()
         finally:
             self.worker.close()
+            self.indexing.close()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

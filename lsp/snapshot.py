@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from infill.document import Document
+from infill.request import Suggestion
 from lsp.convert import Selected, offset_of
 from lsp.documents import OpenDocument
+from lsp.notebooks import in_notebook
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -28,6 +30,8 @@ class Asked:
     """What is asked for, in a text that no longer changes; with `selected` taken as accepted.
 
     `invoked` tells that somebody asked with a key, `deleted` that the last edit only took something away.
+    `document` and `offset` are those of a whole notebook where the text is one of its cells, which begins at
+    `base`.
     """
 
     opened: OpenDocument
@@ -38,6 +42,7 @@ class Asked:
     selected: Selected | None = None
     invoked: bool = False
     deleted: bool = False
+    base: int = 0
 
     def is_current(self, server: InfillServer) -> bool:
         """Whether the text is still the one that was asked about."""
@@ -57,6 +62,8 @@ def snapshot(
     selected: types.SelectedCompletionInfo | None = None,
 ) -> Asked | Empty:
     """Everything a request depends on, before anything is awaited."""
+    if (why := server.why_not(uri)) is not None:
+        return Empty(reason=why)
     opened = server.documents.get(uri)
     if opened is None:
         return Empty(reason="the document is not open")
@@ -70,7 +77,26 @@ def snapshot(
         invoked=invoked,
         deleted=opened.deleted,
     )
-    return asked if selected is None else _with_selected(server, asked, selected)
+    if selected is not None:
+        with_selected = _with_selected(server, asked, selected)
+        if isinstance(with_selected, Empty):
+            return with_selected
+        asked = with_selected
+    return _in_notebook(server, asked)
+
+
+def in_cell(asked: Asked, suggestion: Suggestion) -> Suggestion | None:
+    """A suggestion in the offsets of the text that was asked about; None if it begins in the cell above."""
+    if suggestion.start < asked.base:
+        return None
+    return replace(suggestion, start=suggestion.start - asked.base, end=suggestion.end - asked.base)
+
+
+def _in_notebook(server: InfillServer, asked: Asked) -> Asked:
+    """The request in the text of all cells, if it is about one of a notebook's."""
+    around = server.notebooks.around(asked.opened.uri, asked.document.language, server.documents)
+    base = len(around[0])
+    return replace(asked, document=in_notebook(asked.document, around), offset=base + asked.offset, base=base)
 
 
 def _with_selected(server: InfillServer, asked: Asked, info: types.SelectedCompletionInfo) -> Asked | Empty:

@@ -32,6 +32,7 @@ from infill.request import FillRequest, Rejected, Suggestion
 from infill.variants import fill_variants
 from lsp.canvas import CanvasView
 from lsp.restraint import hold_back
+from lsp.settings import Settings
 from lsp.snapshot import STALE, SUPERSEDED, Asked, Empty
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Work:
 
     version: int | None = None
     prompt_chars: int = 0
+    snippets: int = 0
     steps: int = 0
     queued_ms: float = 0.0
     reused: bool = False
@@ -102,7 +104,9 @@ async def generate(
     The client may watch, unless the text is one that it does not have.
     """
     opened, text = asked.opened, asked.document.text
-    request = _request(server, asked)
+    where = server.notebooks.of(opened.uri) or opened.uri
+    request = _request(server.folders.settings(where, server.settings), asked)
+    gather = server.indexing.gatherer(where, asked.document, asked.offset)
     wanted = server.settings.alternatives if asked.invoked else 1
     rest = opened.memory.rest_against(text, asked.offset)
     view = CanvasView.of(server, asked) if watched else None
@@ -112,7 +116,9 @@ async def generate(
     def task(cancelled: threading.Event) -> tuple[Suggestion, ...] | Rejected:
         work.queued_ms = ms_since(queued)
         # Whoever waits does not care whether it is for us or for another document's request.
-        timely = replace(request, deadline_ms=max(1.0, deadline_ms - work.queued_ms))
+        snippets = gather(engine.info().snippet_chars)
+        left_ms = max(1.0, deadline_ms - ms_since(queued))
+        timely = replace(request, snippets=snippets, deadline_ms=left_ms)
         return fill_variants(
             Watched(engine, work, priority, asked),
             asked.document,
@@ -150,12 +156,14 @@ async def _ask(
     server: InfillServer, engine: Engine, asked: Asked, work: Work, deadline_ms: float | None
 ) -> tuple[Suggestion, ...] | Empty:
     patience = _INVOKED_PATIENCE if asked.invoked else 1
+    where = server.notebooks.of(asked.opened.uri) or asked.opened.uri
+    settings = server.folders.settings(where, server.settings)
     result = await generate(
         server,
         engine,
         asked,
         key=asked.opened.uri,
-        deadline_ms=deadline_ms or server.settings.deadline_ms * patience,
+        deadline_ms=deadline_ms or settings.deadline_ms * patience,
         work=work,
     )
     if not asked.is_current(server):
@@ -203,8 +211,7 @@ async def _pause(server: InfillServer, asked: Asked) -> None:
         await asyncio.sleep(wait_ms / 1000)
 
 
-def _request(server: InfillServer, asked: Asked) -> FillRequest:
-    settings = server.settings
+def _request(settings: Settings, asked: Asked) -> FillRequest:
     return FillRequest(
         text=asked.document.text,
         language=asked.document.language,
@@ -214,6 +221,7 @@ def _request(server: InfillServer, asked: Asked) -> FillRequest:
         # Somebody who asks with a key wants to see whatever there is.
         min_confidence=0.0 if asked.invoked else settings.min_confidence,
         max_steps=settings.max_steps,
+        inside_word=asked.invoked,
     )
 
 
@@ -235,6 +243,7 @@ class Watched:
         """The engine's steps, counted."""
         prompt = request.prompt
         self._work.prompt_chars = len(prompt.prefix) + len(prompt.suffix) + len(prompt.typed)
+        self._work.snippets = len(prompt.snippets)
         request = replace(request, priority=self._priority, key=self._key)
         for step in self._engine.denoise(request, cancelled):
             if step.stop is not Stop.CANCELLED:  # that one was not made

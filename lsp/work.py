@@ -39,6 +39,11 @@ class Worker:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=_THREAD_NAME)
         self._jobs: dict[str, _Job] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for a result."""
+        return bool(self._jobs)
+
     async def run(self, key: str, task: Callable[[threading.Event], T]) -> T | None:
         """Run a task and return its result; None as soon as a newer one with the same key takes its place.
 

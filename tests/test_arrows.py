@@ -15,6 +15,7 @@ MAY_IMPORT = {"lsp": {"lsp", "infill", "engine"}, "infill": {"infill", "engine"}
 
 ONLY_IN = {
     "tree_sitter": "infill",
+    "pathspec": "infill",
     "torch": "engine",
     "safetensors": "engine",
     "tokenizers": "engine",
@@ -77,6 +78,7 @@ def test_there_is_something_to_walk() -> None:
         ("engine/sub/a.py", "def f():\n    import lsp\n", "lsp"),
         ("lsp/a.py", "from tree_sitter import Parser\n", "tree_sitter"),
         ("engine/a.py", "import tree_sitter_python\n", "tree_sitter_python"),
+        ("lsp/a.py", "import pathspec\n", "pathspec"),
         ("lsp/a.py", "if True:\n    import torch.nn\n", "torch"),
         ("infill/a.py", "import json, safetensors\n", "safetensors"),
         ("infill/a.py", "import tokenizers\n", "tokenizers"),

@@ -9,6 +9,7 @@ from lsp.features import (
     code_action_resolve,
     did_change,
     did_change_configuration,
+    did_change_watched_files,
     did_close,
     did_open,
     did_partially_accept_completion,
@@ -18,11 +19,12 @@ from lsp.features import (
     initialize,
     initialized,
     inline_completion,
+    notebook,
+    workspace_folders,
 )
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
-
 
 FEATURES = (
     initialize,
@@ -38,6 +40,9 @@ FEATURES = (
     fill_holes,
     code_action,
     code_action_resolve,
+    did_change_watched_files,
+    workspace_folders,
+    notebook,
 )
 """Every method that is answered; the order does not matter."""
 

@@ -24,5 +24,8 @@ def register(server: InfillServer) -> None:
         changed = params.text_document
         server.worker.supersede(changed.uri)
         server.worker.supersede(key_of(changed.uri))
-        if not server.documents.change(changed.uri, changed.version, changes_of(params.content_changes)):
+        known = server.documents.change(changed.uri, changed.version, changes_of(params.content_changes))
+        if not known and not server.folders.is_secret(changed.uri):
             logger.warning("a document was changed that is not open")
+        if known:
+            server.indexing.touched(changed.uri)

@@ -24,3 +24,4 @@ def register(server: InfillServer) -> None:
         server.documents.close(uri)
         server.status.forget(uri)
         server.pace.forget(uri)
+        server.indexing.closed(uri)

@@ -17,4 +17,7 @@ def register(server: InfillServer) -> None:
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         opened = params.text_document
         server.worker.supersede(opened.uri)
+        if server.folders.is_secret(opened.uri):
+            return  # what is not kept cannot be shown or sent
         server.documents.open(opened.uri, opened.language_id, opened.version, opened.text)
+        server.indexing.touched(opened.uri)

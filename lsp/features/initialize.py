@@ -12,6 +12,7 @@ from lsp.lines import Encoding
 from lsp.plain import plain
 from lsp.popup import is_wanted
 from lsp.settings import read_settings
+from lsp.workspace import Folders, folders_of, read_options
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -23,8 +24,12 @@ def register(server: InfillServer) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         options = plain(params.initialization_options)
-        server.settings, server.setting_problems = read_settings(options)
+        of_folders, others, problems = read_options(options)
+        server.settings, server.setting_problems = read_settings(others)
         server.initial_options = options if isinstance(options, dict) else {}
+        server.folders = Folders(folders_of(params), of_folders)
+        server.setting_problems += problems
+        server.setting_problems += [p for folder in server.folders for p in folder.problems]
         if is_wanted(server):
             completion.register(server)  # only now, since pygls advertises whatever is registered
         server.documents = Documents(Encoding(server.workspace.position_encoding))

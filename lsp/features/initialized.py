@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from lsp.configuration import pull, watch
+from lsp import configuration
+from lsp.features import did_change_watched_files
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -20,6 +21,8 @@ def register(server: InfillServer) -> None:
         for problem in server.setting_problems:
             server.tell_once(problem)
         # First, so that a model named there is the one that is loaded; not for long, since it is in the way.
-        await pull(server, patience_s=1.0)
+        await configuration.pull(server, patience_s=1.0)
         server.load_model()
-        server.background(watch(server))
+        server.background(configuration.watch(server))
+        server.background(did_change_watched_files.watch(server))
+        server.background(server.indexing.begin())

@@ -14,7 +14,7 @@ from infill.request import Suggestion
 from lsp.answer import answering
 from lsp.convert import inline_item
 from lsp.offers import command_for
-from lsp.snapshot import Asked, Empty, snapshot
+from lsp.snapshot import Asked, Empty, in_cell, snapshot
 from lsp.suggest import Work, suggest
 
 if TYPE_CHECKING:
@@ -53,11 +53,14 @@ async def _items(
         return found
     items = [_item(server, asked, suggestion) for suggestion in found]
     kept = [item for item in items if item is not None]
-    return kept or Empty(reason="it would replace more than one line", text=found[0].text)
+    return kept or Empty(reason="it would change more than the cursor's line", text=found[0].text)
 
 
 def _item(server: InfillServer, asked: Asked, suggestion: Suggestion) -> types.InlineCompletionItem | None:
-    item = inline_item(suggestion, asked.opened.lines, server.documents.encoding, asked.selected)
+    own = in_cell(asked, suggestion)
+    if own is None:
+        return None
+    item = inline_item(own, asked.opened.lines, server.documents.encoding, asked.selected)
     if item is not None:
         item.command = command_for(server.offers.add(asked, suggestion))
     return item

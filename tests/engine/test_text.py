@@ -13,7 +13,7 @@ from engine.config import PromptConfig
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.hub import EMBEDDED
 from engine.prompts import lay_out
-from engine.request import Prompt
+from engine.request import Prompt, Snippet
 from engine.special import Special
 from engine.tokenizer import Tokenizer
 from engine.typed import Typed
@@ -57,6 +57,20 @@ def test_layout_puts_the_suffix_first(tokenizer: Tokenizer) -> None:
     ids = lay_out(Prompt(prefix="a = 1\n", suffix="\nb = 2"), tokenizer, config)
     suffix, prefix = tokenizer.encode("\nb = 2"), tokenizer.encode("a = 1\n")
     assert ids == [Special.BOS, Special.SUFFIX, *suffix, Special.PREFIX, *prefix]
+
+
+@pytest.mark.parametrize(
+    ("budget", "shown"), [(0, ""), (7, "b = 2\n\n"), (40, "def a_long_name(): ...\n\nb = 2\n\n")]
+)
+def test_layout_puts_the_most_useful_snippet_nearest_to_the_prefix(
+    tokenizer: Tokenizer, budget: int, shown: str
+) -> None:
+    config = PromptConfig(prefix_tokens=8, suffix_tokens=8, snippet_tokens=budget)
+    snippets = (Snippet(path="b.py", text="b = 2"), Snippet(path="a.py", text="def a_long_name(): ..."))
+    ids = lay_out(Prompt(prefix="x = ", snippets=snippets), tokenizer, config)
+    assert ids[:3] == [Special.BOS, Special.SUFFIX, Special.PREFIX]
+    assert tokenizer.decode(ids[3:]) == shown + "x = "
+    assert len(ids) <= 3 + budget + 8
 
 
 def test_layout_cuts_far_from_the_hole(tokenizer: Tokenizer) -> None:

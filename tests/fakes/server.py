@@ -1,8 +1,9 @@
 """`python -m tests.fakes.server`: the real server over stdio, with an engine that needs no model.
 
 The engine suggests "1"; where the text before the hole has `WAIT` in it, it goes on denoising until it is
-cancelled. `test/engine` tells what it was asked and how it ended. `--tcp` listens instead, `--no-model`
-cannot load one, `--slow-load` never finishes, and `--print` writes to standard output while loading.
+cancelled. `test/engine` tells what it was asked and how it ended. `--snippets` wants code from elsewhere,
+`--tcp` listens instead, `--no-model` cannot load one, `--slow-load` never finishes, and `--print` writes to
+standard output while loading.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from engine.errors import ModelNotFound
@@ -35,7 +37,7 @@ class WaitingEngine:
     """Two scripted engines: one that answers, and one whose gate stays shut."""
 
     def __init__(self) -> None:
-        self.answering = ScriptedEngine(["1"])
+        self.answering = ScriptedEngine(["1"], snippet_chars=2000 if "--snippets" in sys.argv else 0)
         self.waiting = ScriptedEngine(["1"], steps=1000, gate=threading.Event())
 
     def info(self) -> EngineInfo:
@@ -81,6 +83,7 @@ class ObservedServer(InfillServer):
         @self.feature("test/engine")
         def engine(params: Any) -> dict[str, object]:
             return {
+                "prompts": [asdict(request.prompt) for request in ENGINE.answering.requests],
                 "waiting": len(ENGINE.waiting.requests),
                 "started": ENGINE.waiting.started.is_set(),
                 "stops": [stop.value for stop in ENGINE.waiting.stops],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from engine.request import Engine
@@ -28,14 +29,18 @@ def frame(message: object) -> bytes:
 class Session:
     """Speaks to a server as an editor does; every answer is kept as plain JSON."""
 
-    def __init__(self, server: InfillServer, capabilities: Json, options: Json | None) -> None:
+    def __init__(
+        self, server: InfillServer, capabilities: Json, options: Json | None, folders: Sequence[Path] = ()
+    ) -> None:
         self.server = server
         self.received: list[Json] = []  # everything the server sent, in order
         self.connection = Connection(server.protocol)
         self._capabilities = capabilities
         self._options = options
+        self._folders = [{"uri": folder.as_uri(), "name": folder.name} for folder in folders]
         self._framer = Framer()
         self._next_id = 0
+        self.refuses = False  # to register what the server asks for
         self._arrived = asyncio.Event()
         server.protocol.set_writer(self)
 
@@ -44,7 +49,9 @@ class Session:
         for body in self._framer.feed(data):
             message = json.loads(body)
             self.received.append(message)
-            if message.get("method") == "window/workDoneProgress/create":
+            if message.get("method") == "client/registerCapability" and self.refuses:
+                self.send({"id": message["id"], "error": {"code": -32601, "message": "not here"}})
+            elif message.get("method") in ("window/workDoneProgress/create", "client/registerCapability"):
                 self.send({"id": message["id"], "result": None})
         self._arrived.set()
 
@@ -87,7 +94,12 @@ class Session:
         """Shake hands and wait for the model."""
         answer = await self.request(
             "initialize",
-            {"processId": None, "capabilities": self._capabilities, "initializationOptions": self._options},
+            {
+                "processId": None,
+                "capabilities": self._capabilities,
+                "initializationOptions": self._options,
+                "workspaceFolders": self._folders,
+            },
         )
         self.notify("initialized", {})
         async with asyncio.timeout(10):
@@ -147,6 +159,7 @@ async def connect(
     *,
     capabilities: Json | None = None,
     options: Json | None = None,
+    folders: Sequence[Path] = (),
     initialize: bool = True,
 ) -> AsyncIterator[Session]:
     """A session with a server whose model is `engine`, or what a loader makes of it."""
@@ -155,11 +168,12 @@ async def connect(
     def load(model: str | None, on_progress: Callable[[str], None]) -> Engine:
         return given(model, on_progress) if callable(given) else given
 
-    session = Session(InfillServer(ServerOptions(), load), capabilities or {}, options)
+    session = Session(InfillServer(ServerOptions(), load), capabilities or {}, options, folders)
     try:
         if initialize:
             await session.initialize()
         yield session
     finally:
         session.server.worker.close()
+        session.server.indexing.close()
         assert session.server.worker.join(5), "the engine's thread did not stop"

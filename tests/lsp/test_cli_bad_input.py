@@ -64,6 +64,16 @@ def test_a_malformed_place(target: str, said: str) -> None:
     check_refused(run_cli(["fill", target], ScriptedEngine(["x"])), said)
 
 
+@pytest.mark.parametrize("name", [".env", "tls.key", "innocent.py"])
+def test_a_file_that_may_hold_secrets_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "innocent.py").symlink_to(tmp_path / ".env")
+    engine = ScriptedEngine(["x"])
+    (tmp_path / name).write_text("TOKEN=hunter2")
+    run = run_cli(["fill", f"{tmp_path / name}:1:7"], engine)
+    check_refused(run, name, "may hold secrets")
+    assert engine.requests == []
+
+
 def test_a_malformed_end_of_a_span(tmp_path: Path) -> None:
     check_refused(fill(tmp_path, b"ab", "1:2", "--to", "2"), "'2' is not LINE:COL")
     check_refused(fill(tmp_path, b"ab", "1:2", "--to", "1:1"), "--to 1:1 lies before 1:2")

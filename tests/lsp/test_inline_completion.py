@@ -40,6 +40,7 @@ async def test_the_capability_is_advertised_and_no_more() -> None:
         "codeActionProvider": {"codeActionKinds": ["refactor.rewrite"], "resolveProvider": True},
         "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
+        "workspace": {"workspaceFolders": {"supported": True, "changeNotifications": True}},
     }
 
 

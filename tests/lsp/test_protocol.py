@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,14 @@ async def test_capabilities_from_the_future_do_not_keep_the_server_from_starting
         [item] = await session.inline(0, 5)
         assert item["range"]["end"] == {"line": 0, "character": 5}
         assert any(m.get("method") == "$/progress" for m in session.received)
+
+
+async def test_what_the_folders_say_counts_whatever_else_the_client_sends(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("made.py\n", encoding="utf-8")
+    async with connect(capabilities={"workspace": 7}, folders=[tmp_path]) as session:
+        session.open("x = ", uri=(tmp_path / "made.py").as_uri())
+        assert await session.inline(0, 4, uri=(tmp_path / "made.py").as_uri()) == []
+    assert "ignored by" in session.log[-1]
 
 
 @pytest.mark.parametrize(
