@@ -18,6 +18,7 @@ from infill.context import Context, build_context
 from infill.document import Document
 from infill.hole import Hole, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
+from infill.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 
 
@@ -58,7 +59,12 @@ def fill(
     judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
     parses = partial(_parses, document=document, hole=hole, typed=context.prompt.typed)
     outcome = _first_kept(denoised, judge, parses, cancelled)
-    return _answer(outcome, hole, ask, info.model, _ms_since(began))
+    answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
+    if not request.repair or not isinstance(answer, Suggestion):
+        return answer
+    left = None if request.deadline_ms is None else max(0.0, request.deadline_ms - _ms_since(began))
+    mend = partial(repair_suggestion, deadline_ms=left, cancelled=cancelled, seed=request.seed)
+    return mend(engine, document, hole, context.prompt, answer)
 
 
 def fill_text(

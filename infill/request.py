@@ -14,7 +14,8 @@ class FillRequest:
 
     `language` is an LSP language id; one we have no grammar for is treated as plain text.
     `path` only names the file in messages and prompts. `deadline_ms` counts from the call.
-    A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down.
+    A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
+    with which the text does not parse is mended where that is possible (see `infill.repair`).
 
     Raises:
         InvalidRequest: `min_confidence` is out of its range.
@@ -31,6 +32,7 @@ class FillRequest:
     max_steps: int | None = None
     deadline_ms: float | None = None
     min_confidence: float = 0.0
+    repair: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:  # NaN is refused too
@@ -59,7 +61,8 @@ class Suggestion:
 
     `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
     text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
-    tokens behind that, 0 to 1.
+    tokens behind that, 0 to 1. `repaired` says what was done to make the text parse: one of the values of
+    `infill.repair.How`.
     """
 
     text: str
@@ -70,6 +73,7 @@ class Suggestion:
     canvas_tokens: int
     elapsed_ms: float
     model: str
+    repaired: str = "kept"
 
 
 @dataclass(frozen=True, kw_only=True)
