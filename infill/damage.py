@@ -28,7 +28,9 @@ def damage(document: Document, start: int, end: int, new: str) -> int:
     found = len(filled.faults())
     if found or end == len(document.text):
         return found
-    return int(_in_text(filled, start + len(new)) and not _in_text(document, end))
+    swallowed = _in_text(filled, start + len(new)) and not _in_text(document, end)
+    # Where the text is no whole without the edit, a quote in it may well open a string of the text's.
+    return int(swallowed and (_in_comment(filled, start + len(new)) or not document.faults()))
 
 
 def faults_with(document: Document, start: int, end: int, new: str) -> list[Span]:
@@ -36,19 +38,21 @@ def faults_with(document: Document, start: int, end: int, new: str) -> list[Span
     return document.filled(start, end, new).faults()
 
 
-def python_error(text: str) -> int | None:
+def python_error(text: str, *, indentation_only: bool = False) -> int | None:
     """The line, from 1, of the first thing Python's own parser cannot read; None if it reads it all.
 
-    It is stricter than a grammar that was made for editors: about indentation, and empty blocks.
+    It is stricter than a grammar that was made for editors: about indentation, and empty blocks. With
+    `indentation_only` nothing else counts: the rest may well be the syntax of a newer Python than ours.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the code we read, not of ours
             ast.parse(text)
     except SyntaxError as error:
-        return error.lineno or 1
+        counts = isinstance(error, IndentationError) or not indentation_only
+        return (error.lineno or 1) if counts else None
     except (ValueError, RecursionError, MemoryError):
-        return 1
+        return None if indentation_only else 1
     return None
 
 
@@ -60,3 +64,8 @@ def _in_text(document: Document, offset: int) -> bool:
     if leaf.start < offset:
         return "comment" in leaf.kind or "string" in leaf.kind
     return leaf.kind in ("string_content", "string_end", "string_fragment", "escape_sequence")
+
+
+def _in_comment(document: Document, offset: int) -> bool:
+    leaf = next(document.leaves(offset, offset + 1), None)
+    return leaf is not None and "comment" in leaf.kind

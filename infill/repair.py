@@ -28,8 +28,9 @@ from infill.checks import check_repetitive
 from infill.damage import damage, faults_with
 from infill.document import Document
 from infill.hole import Hole
-from infill.lines import newline_of, with_line_feeds
-from infill.request import Suggestion
+from infill.indentation import indent_of
+from infill.lines import line_end, line_start, newline_of, previous_line, with_line_feeds
+from infill.request import Reason, Rejected, Suggestion
 
 _TOKEN = re.compile(r"\w+|\n[ \t]*|[^\w\s]")
 _CLOSER = {"(": ")", "[": "]", "{": "}"}
@@ -38,9 +39,11 @@ _TAILS = (")", "]", "}", ":", "):", '"', "'", '")', "')", '"""', "'''", "x")
 _HEADS = ("(", "[", "{", '"', "'")
 """What it may lack at its beginning."""
 _SCORED = 6  # candidates that are worth the causal direction's time
-_TAILED = 6  # of the longest cuts, every tail is tried as well
+_PARSED = 150  # candidates that are tried at all, a millisecond each in an ordinary file
+_TAILED = 4  # of the longest cuts, every tail is tried as well
 _STEPS = 6
 _CHARS_PER_TOKEN = 1.5  # on the short side, so that a layout fits its canvas
+_CONTEXT_CHARS = 1000  # before the hole, for the brackets that are open there
 _RENOISE_CHARS = 120  # more than this is another fill rather than a repair
 
 
@@ -134,8 +137,10 @@ def repair_suggestion(
     deadline_ms: float | None,
     cancelled: threading.Event,
     seed: int = 0,
-) -> Suggestion:
+) -> Suggestion | Rejected:
     """The suggestion with its text repaired where it needs that; see `repair`.
+
+    It is turned down where it still breaks the text, which was whole around it.
 
     Raises:
         EngineError: the engine cannot serve it.
@@ -151,10 +156,28 @@ def repair_suggestion(
         cancelled=cancelled,
         seed=seed,
     )
-    spent_ms = 1000 * (time.perf_counter() - began)
-    return replace(
-        suggestion, text=found.text, repaired=found.how.value, elapsed_ms=suggestion.elapsed_ms + spent_ms
-    )
+    elapsed_ms = suggestion.elapsed_ms + 1000 * (time.perf_counter() - began)
+    if found.damage and _breaks(document, suggestion.start, hole.end, found.text):
+        return Rejected(
+            reason=Reason.BROKEN,
+            text=found.text,
+            steps=suggestion.steps,
+            canvas_tokens=suggestion.canvas_tokens,
+            elapsed_ms=elapsed_ms,
+            model=suggestion.model,
+        )
+    return replace(suggestion, text=found.text, repaired=found.how.value, elapsed_ms=elapsed_ms)
+
+
+def _breaks(document: Document, start: int, end: int, new: str) -> bool:
+    """Whether all that is wrong with the text begins at `new`: it would parse with something better.
+
+    Where something is wrong elsewhere, nobody can tell, and nothing is said against `new`.
+    """
+    first = previous_line(document.text, line_start(document.text, start))[0] or 0
+    faults = faults_with(document, start, end, new)
+    last = line_end(document.text, end) + start - end + len(new) + 1
+    return all(first <= fault.start <= last for fault in faults)
 
 
 def _found(
@@ -166,12 +189,13 @@ def _found(
         if cancelled.is_set() or _is_over(ends):
             break
         cuts.append((fill.damage(candidate), candidate, how))
-        if sum(left == 0 for left, _, _ in cuts) >= _SCORED:
+        if sum(left == 0 for left, _, _ in cuts) >= _SCORED or len(cuts) >= _PARSED:
             break
     whole = [candidate for left, candidate, how in cuts if left == 0 and how is How.CUT]
     renoised = []
     if not cancelled.is_set() and not _is_over(ends):
-        for candidate in _renoised(engine, fill, prompt, max(map(len, whole), default=0), ends, seed, cancelled):
+        sound = max(map(len, whole), default=0)
+        for candidate in _renoised(engine, fill, prompt, sound, ends, seed, cancelled):
             renoised.append((fill.damage(candidate), candidate, How.RENOISED))
     return renoised + cuts
 
@@ -181,11 +205,12 @@ def _mechanical(fill: _Fill) -> Iterator[tuple[str, How]]:
     if (mended := _mended(fill)) is not None:
         yield mended, How.MENDED
     seen = {fill.text, ""}
+    context = _context_tails(fill)
     for index, beginning in enumerate(_beginnings(fill)):
         closers = _closers(beginning)
         few = index < _TAILED or len(beginning) == fill.typed
         heads = [beginning[: fill.typed] + head + beginning[fill.typed :] for head in _HEADS if few]
-        tails = [beginning + closers + tail for tail in _TAILS if few]
+        tails = [beginning + closers + tail for tail in (*_TAILS, *context) if few]
         for candidate in (beginning, beginning + closers, *tails, *heads):
             if candidate not in seen and candidate[fill.typed :].strip():
                 seen.add(candidate)
@@ -198,6 +223,19 @@ def _beginnings(fill: _Fill) -> Iterator[str]:
         if end > fill.typed and len(beginning := fill.text[:end].rstrip()) > fill.typed:
             yield beginning
     yield fill.text[: fill.typed]
+
+
+def _context_tails(fill: _Fill) -> list[str]:
+    """What closes the brackets that are open where the hole is, and what opens or ends a docstring."""
+    text = fill.document.text
+    before = text[max(0, fill.start - _CONTEXT_CHARS) : fill.start]
+    before = before[max(0, before.rfind("\n\n")) :]
+    closers = _closers(before)
+    if fill.document.language != "python":
+        return [closers]
+    indent = indent_of(text, line_start(text, fill.start))
+    docstring = "\n" + indent + '"""'
+    return [closers, closers + ":", docstring, closers + ":" + docstring, ":" + docstring]
 
 
 def _mended(fill: _Fill) -> str | None:
@@ -251,7 +289,7 @@ def _renoised(
     for free, noise in ((tokens, 0.6), (tokens, 1.0), (max(1, tokens - 2), 1.0), (tokens + 2, 1.0)):
         segments = [Segment(text=text[start:end], free_tokens=free, noise=noise)]
         head = [Segment(text=text[:start])] if start else []
-        layouts.append(tuple([*head, *segments, *([Segment(text=tail)] if tail else [])]))
+        layouts.append((*head, *segments, *([Segment(text=tail)] if tail else [])))
     for candidate in denoised(engine, prompt, tuple(dict.fromkeys(layouts)), ends, seed, cancelled):
         candidate = with_line_feeds(candidate).rstrip() if not tail else with_line_feeds(candidate)
         longer = candidate.count("\n") > text.count("\n")
@@ -272,7 +310,9 @@ def denoised(
 
     `ends` is when to be done, a `time.perf_counter()` value. What was typed is the layouts' business.
     """
-    size = max(sum(len(s.text) / _CHARS_PER_TOKEN if s.pinned else s.free_tokens for s in row) for row in layouts)
+    size = max(
+        sum(len(s.text) / _CHARS_PER_TOKEN if s.pinned else s.free_tokens for s in row) for row in layouts
+    )
     length = next((n for n in CANVAS_LENGTHS if n >= size + 2), None)
     left = None if ends is None else max(0.0, 1000 * (ends - time.perf_counter()))
     if length is None or left == 0:
@@ -285,13 +325,11 @@ def denoised(
         max_steps=steps,
         deadline_ms=left,
     )
-    last = None
     try:
-        for last in engine.denoise(request, cancelled):
-            pass
+        steps = list(engine.denoise(request, cancelled))
     except InvalidRequest:  # it does not fit after all: tokens are shorter here than elsewhere
         return []
-    return [] if last is None else [canvas.text for canvas in last.canvases if canvas.ended]
+    return [canvas.text for canvas in steps[-1].canvases if canvas.ended] if steps else []
 
 
 def _span(fill: _Fill, sound: int) -> tuple[int, int]:

@@ -48,6 +48,7 @@ class Reason(Enum):
     REPEATS_PREFIX = "it repeats the line above"
     REPETITIVE = "it repeats itself"
     UNBALANCED = "it leaves a bracket or a quote unbalanced"
+    BROKEN = "the text would not parse with it, and no repair was found"
     UNFINISHED = "the canvas was too short for what it began"
     INSIDE_WORD = "the cursor is inside a word"
     UNSURE = "the model is not sure enough"

@@ -67,7 +67,11 @@ def leaves(tree: Tree, start_byte: int, end_byte: int) -> Iterator[Node]:
 
 
 def faults(tree: Tree) -> list[Node]:
-    """The ERROR and MISSING nodes in order, those within another left out."""
+    """The ERROR and MISSING nodes in order, those within another left out.
+
+    What a grammar hides (a line's end, say) is not among a node's children when it is missing: then the
+    node itself stands for it.
+    """
     found: list[Node] = []
     pending = [tree.root_node]
     while pending:
@@ -75,7 +79,9 @@ def faults(tree: Tree) -> list[Node]:
         if node.is_error or node.is_missing:
             found.append(node)
         elif node.has_error:
-            pending.extend(reversed(node.children))
+            faulty = [child for child in node.children if child.has_error or child.is_missing]
+            pending.extend(reversed(faulty))
+            found += [] if faulty else [node]
     return found
 
 
