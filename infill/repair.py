@@ -279,7 +279,7 @@ def _renoised(
     seed: int,
     cancelled: threading.Event,
 ) -> Iterator[str]:
-    """What the denoiser makes of the tokens at the fault, those around it pinned; `sound` characters parse."""
+    """What the denoiser makes of the tokens at the fault, the others pinned; `sound` characters parse."""
     start, end = _span(fill, sound)
     if end - start > _RENOISE_CHARS:
         return
@@ -326,10 +326,10 @@ def denoised(
         deadline_ms=left,
     )
     try:
-        steps = list(engine.denoise(request, cancelled))
+        done = list(engine.denoise(request, cancelled))
     except InvalidRequest:  # it does not fit after all: tokens are shorter here than elsewhere
         return []
-    return [canvas.text for canvas in steps[-1].canvases if canvas.ended] if steps else []
+    return [canvas.text for canvas in done[-1].canvases if canvas.ended] if done else []
 
 
 def _span(fill: _Fill, sound: int) -> tuple[int, int]:
