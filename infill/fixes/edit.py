@@ -47,27 +47,33 @@ class Ranked:
 
 
 def rank(
-    engine: Engine, document: Document, edits: Sequence[Edit], cancelled: threading.Event
+    engine: Engine,
+    document: Document,
+    edits: Sequence[Edit],
+    cancelled: threading.Event,
+    *,
+    reach_chars: int = _GROUP_CHARS,
 ) -> list[Ranked]:
     """The edits, likeliest first; nothing once cancelled.
 
-    Those that are near each other are compared over the same lines; the text before and after them is the
-    prompt's.
+    Those that are within `reach_chars` of each other are compared over the same lines; the text before and
+    after them is the prompt's.
 
     Raises:
         EngineError: the engine cannot serve it.
     """
     ranked: list[Ranked] = []
-    for group in _groups(edits):
+    for group in _groups(document.text, edits, reach_chars):
         ranked += _ranked(engine, document, group, cancelled)
     return [] if cancelled.is_set() else sorted(ranked, key=lambda r: r.gain, reverse=True)
 
 
-def _groups(edits: Sequence[Edit]) -> list[list[Edit]]:
-    """Edits in the order of the text, so that none of a group is far from its first."""
+def _groups(text: str, edits: Sequence[Edit], reach_chars: int) -> list[list[Edit]]:
+    """Edits in the order of the text, so that none of a group is far from its first, save on its line."""
     groups: list[list[Edit]] = []
     for edit in sorted(edits, key=lambda e: (e.start, e.end)):
-        if groups and edit.end - groups[-1][0].start <= _GROUP_CHARS:
+        first = groups[-1][0] if groups else None
+        if first is not None and edit.end <= max(first.start + reach_chars, line_end(text, first.start)):
             groups[-1].append(edit)
         else:
             groups.append([edit])

@@ -32,7 +32,7 @@ _SWAPS = {
 }
 _LITERALS = frozenset(("True", "False", "true", "false", "0", "1"))
 _ARGUMENTS = re.compile(r"(?<=\()([^\W\d]\w*), ([^\W\d]\w*)(?=[,)])")
-_NAMES = 8
+_NAMES = 5
 _DEFINITIONS = frozenset(
     ["def", "class", "import", "as", "for", "fn", "func", "function", "let", "const", "var"]
 )

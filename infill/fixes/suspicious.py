@@ -26,7 +26,7 @@ THRESHOLD = 9.0
 
 _VIEWS = 4
 _CHUNK_CHARS = 500
-_SITES = 14
+_SITES = 8
 """How many places of a chunk are looked at twice, those the reader doubts most first."""
 
 _MOST_SURPRISE = 8.0
@@ -36,8 +36,8 @@ _MOST_SURPRISE = 8.0
 class Doubt:
     """A place that reads as if something else should stand there, and the swap.
 
-    `score` is the evidence in nats: how much likelier the lines are with the swap, left to right, plus how
-    little the denoiser thinks of what stands there; `gain` is the first of the two alone. `confidence` is that on a scale from 0 to 1.
+    `score` is the evidence in nats: `gain`, how much likelier the lines are with the swap, left to right, and
+    how little the denoiser thinks of what stands there. `confidence` is the score on a scale from 0 to 1.
     """
 
     kind: str
@@ -124,7 +124,7 @@ def judged(
     surprise = _Surprise(readings, start)
     chosen = sorted(sites(document, start, end), key=lambda s: surprise.of(s.start, s.end))[-_SITES:]
     swaps = [edit for site in chosen for edit in site.swaps]
-    gains = {ranked.edit: ranked.gain for ranked in rank(engine, document, swaps, cancelled)}
+    gains = {ranked.edit: ranked.gain for ranked in rank(engine, document, swaps, cancelled, reach_chars=0)}
     doubts = []
     for site in chosen:
         options = [(gains[edit], edit) for edit in site.swaps if edit in gains]
