@@ -44,7 +44,7 @@ def broken_pieces(document: Document, start: int, end: int) -> list[Piece]:
     found = []
     skip_to = 0
     for index, (first, last) in enumerate(pieces):
-        if first < skip_to or not _faulty_lines(text[first:last], language):
+        if first < skip_to or not faulty_lines(text[first:last], language):
             continue
         whole = _whole(document, pieces[index:])
         if whole is not None:
@@ -61,7 +61,7 @@ def broken_pieces(document: Document, start: int, end: int) -> list[Piece]:
 def _narrowed(text: str, start: int, language: str) -> Piece:
     """The piece, or the one function or method of it that all its faults are in: the less there is, the
     quicker it parses."""
-    lines = _faulty_lines(text, language)
+    lines = faulty_lines(text, language)
     whole = Piece(start=start, text=text, faulty_lines=lines)
     if language != "python" or not lines:
         return whole
@@ -81,7 +81,7 @@ def _narrowed(text: str, start: int, language: str) -> Piece:
             frame="if 1:\n" if indent else "",
         )
         without = text[:a] + header[1] + "pass\n" + text[b:]
-        if inner.faulty_lines and not _faulty_lines(without, language):
+        if inner.faulty_lines and not faulty_lines(without, language):
             return inner
     return whole
 
@@ -99,7 +99,7 @@ def _whole(document: Document, pieces: list[tuple[int, int]]) -> int | None:
     open_string = text.count('"""', start, end) % 2 or text.count("'''", start, end) % 2
     for _, end in pieces[1 : _MERGED if open_string else 3]:
         closes = text.count('"""', start, end) % 2 == 0 and text.count("'''", start, end) % 2 == 0
-        if closes and not _faulty_lines(text[start:end], document.language):
+        if closes and not faulty_lines(text[start:end], document.language):
             return end
         if closes and open_string:
             return None
@@ -122,7 +122,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _faulty_lines(text: str, language: str) -> tuple[int, ...]:
+def faulty_lines(text: str, language: str) -> tuple[int, ...]:
     """The lines, from 0, that a parser stumbles over; none if the text parses."""
     piece = Document(text, language)
     lines = []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from engine.request import Engine, Reading, ReadRequest
 from infill.document import Document
 from infill.fixes.edit import Edit, prompt_around, rank
+from infill.fixes.pieces import broken_pieces
 from infill.fixes.silence import is_silenced, silenced_lines
 from infill.fixes.sites import sites
 
@@ -74,7 +75,10 @@ def find_doubts(
     if document.tree is None or (-1 in silenced and set(kinds) <= silenced[-1]):
         return []
     found = []
+    broken = [(p.start, p.start + len(p.text)) for p in broken_pieces(document, start, end)]
     for doubt in judged_range(engine, document, start, end, cancelled=cancelled, seed=seed):
+        if any(a <= doubt.edit.start < b for a, b in broken):  # there is something else to be said
+            continue
         line = document.text.count("\n", 0, doubt.edit.start)
         wanted = doubt.kind in kinds and not is_silenced(silenced, line, doubt.kind)
         if wanted and doubt.score >= threshold:

@@ -9,20 +9,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.request import Engine, Segment
 from infill.damage import python_error
 from infill.document import Document
 from infill.fixes.edit import Edit, Ranked, prompt_around, rank
 from infill.fixes.mistakes import edits
-from infill.fixes.pieces import Piece, broken_pieces
+from infill.fixes.pieces import Piece, broken_pieces, faulty_lines
 from infill.lines import line_end, line_start
 from infill.repair import denoised
 
 _TRIED = 900
 _RANKED = 60
 _BUDGET_S = 1.5
+_FAULTS = 3
+"""How many slips a piece may have."""
+
+_END = 10**9
+_PARSES = (_END, 0)
 _WRITTEN = (2, 4, 6, 10)
 """How many tokens the denoiser is given for the rest of a statement, one candidate each."""
 
@@ -75,37 +80,103 @@ def fix_syntax(
     return found
 
 
-def parsing_edits(piece: Piece, language: str, cancelled: threading.Event) -> list[Edit]:
-    """The small edits with which a piece parses, in its own offsets."""
+def helpful_edits(piece: Piece, language: str, cancelled: threading.Event) -> tuple[list[Edit], bool]:
+    """The small edits with which a piece parses, in its own offsets, and True.
+
+    If there are none, those with which a parser gets further than before, and False.
+    """
     document = Document(piece.frame + piece.text, language)
     offset = len(piece.frame)
+    before = _progress(document, Edit(start=0, end=0, text=""))
     begun = time.monotonic()
-    found: list[Edit] = []
+    whole: list[Edit] = []
+    further: list[Edit] = []
     seen: set[tuple[int, int, str]] = set()
     for tried, edit in enumerate(edits(piece.text, language, piece.faulty_lines)):
-        if tried >= _TRIED or len(found) >= _RANKED or time.monotonic() - begun > _BUDGET_S:
+        late = tried >= _TRIED or len(whole) >= _RANKED or time.monotonic() - begun > _BUDGET_S
+        if late or cancelled.is_set():
             break
         key = (edit.start, edit.end, edit.text)
-        if cancelled.is_set() or key in seen:
+        if key in seen:
             continue
         seen.add(key)
-        if _parses(document, edit.shifted(offset)):
-            found.append(edit)
-    return found
+        progress = _progress(document, edit.shifted(offset))
+        if progress == _PARSES:
+            whole.append(edit)
+        elif not whole and edit.how in _SLIPS and progress > before and len(further) < _RANKED:
+            further.append(edit)
+    return (whole, True) if whole else (further, False)
 
 
 def _fixes(
-    engine: Engine, document: Document, piece: Piece, cancelled: threading.Event, seed: int
+    engine: Engine,
+    document: Document,
+    piece: Piece,
+    cancelled: threading.Event,
+    seed: int,
+    faults: int = _FAULTS,
 ) -> list[Ranked]:
-    small = parsing_edits(piece, document.language, cancelled)
+    small, whole = helpful_edits(piece, document.language, cancelled)
     candidates = [edit.shifted(piece.start) for edit in small]
-    if not any(edit.how in _SLIPS for edit in small):
-        candidates += _written(engine, document, piece, cancelled, seed)
-    ranked = [
-        Ranked(edit=r.edit, gain=r.gain + _PRIOR.get(r.edit.how, 0.0))
-        for r in rank(engine, document, candidates, cancelled)
-    ]
-    return sorted(_distinct(document, ranked), key=lambda r: r.gain, reverse=True)
+    if not whole and faults > 1:
+        return _one_by_one(engine, document, piece, candidates, cancelled, seed, faults)
+    if not whole or not any(edit.how in _SLIPS for edit in small):
+        candidates = (candidates if whole else []) + list(_written(engine, document, piece, cancelled, seed))
+    return list(_distinct(document, _weighed(engine, document, candidates, cancelled)))
+
+
+def _weighed(
+    engine: Engine, document: Document, candidates: list[Edit], cancelled: threading.Event
+) -> list[Ranked]:
+    """The candidates by what they gain and by their sort."""
+    ranked = rank(engine, document, candidates, cancelled)
+    weighed = [Ranked(edit=r.edit, gain=r.gain + _PRIOR.get(r.edit.how, 0.0)) for r in ranked]
+    return sorted(weighed, key=lambda r: r.gain, reverse=True)
+
+
+def _one_by_one(
+    engine: Engine,
+    document: Document,
+    piece: Piece,
+    candidates: list[Edit],
+    cancelled: threading.Event,
+    seed: int,
+    faults: int,
+) -> list[Ranked]:
+    """Where no single edit is enough: the likeliest that gets a parser further, and what then remains."""
+    for first in _weighed(engine, document, candidates, cancelled)[:2]:
+        edit = first.edit
+        text = edit.shifted(-piece.start).applied(piece.text)
+        half = Document(edit.applied(document.text), document.language)
+        lines = faulty_lines(piece.frame + text, document.language)
+        shift = piece.frame.count("\n")
+        rest = replace(piece, text=text, faulty_lines=tuple(max(0, line - shift) for line in lines))
+        then = _fixes(engine, half, rest, cancelled, seed, faults - 1) if lines else []
+        if then:
+            both = _joined(document.text, edit, then[0].edit)
+            return [Ranked(edit=both, gain=first.gain + then[0].gain)]
+    return list(
+        _weighed(engine, document, list(_written(engine, document, piece, cancelled, seed)), cancelled)
+    )
+
+
+def _joined(text: str, first: Edit, second: Edit) -> Edit:
+    """One edit of `text` that does `first` and then `second`, whose offsets are those after the first."""
+    after = second.applied(first.applied(text))
+    grown = len(after) - len(text)
+    start = min(first.start, second.start)
+    moved = len(first.text) - (first.end - first.start)
+    end = max(first.end, second.end - moved if second.end > first.start else second.end)
+    return Edit(start=start, end=end, text=after[start : end + grown], how=f"{first.how}, {second.how}")
+
+
+def _progress(document: Document, edit: Edit) -> tuple[int, int]:
+    """How far parsers get with an edit: the line Python's stops at, then how few faults a grammar finds."""
+    filled = document.filled(edit.start, edit.end, edit.text)
+    if filled.tree is None:
+        return 0, -_END
+    line = python_error(filled.text) if document.language == "python" else None
+    return (_END if line is None else line), -len(filled.faults())
 
 
 def _distinct(document: Document, ranked: list[Ranked]) -> Iterator[Ranked]:

@@ -144,7 +144,7 @@ def _report(
 
 def diff(source: Source, fixed: str) -> str:
     """A unified diff from the file as it is to `fixed`, with the file's own line endings."""
-    name = source.name if source.name != STDIN else "stdin"
+    name = source.name.lstrip("/") if source.name != STDIN else "stdin"
     out = []
     for line in difflib.unified_diff(_lines(source.text), _lines(fixed), f"a/{name}", f"b/{name}"):
         out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
