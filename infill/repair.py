@@ -39,6 +39,7 @@ _TAILS = (")", "]", "}", ":", "):", '"', "'", '")', "')", '"""', "'''", "x")
 _HEADS = ("(", "[", "{", '"', "'")
 """What it may lack at its beginning."""
 _SCORED = 6  # candidates that are worth the causal direction's time
+_LEAST_MS = 50.0  # even at the deadline: a fill that is cut is better than none
 _PARSED = 150  # candidates that are tried at all, a millisecond each in an ordinary file
 _TAILED = 4  # of the longest cuts, every tail is tried as well
 _STEPS = 6
@@ -105,7 +106,7 @@ def repair(
     Raises:
         EngineError: the engine cannot serve it.
     """
-    ends = None if deadline_ms is None else time.perf_counter() + deadline_ms / 1000
+    ends = None if deadline_ms is None else time.perf_counter() + max(_LEAST_MS, deadline_ms) / 1000
     typed = len(prompt.typed)
     fill = _Fill(
         document=document,

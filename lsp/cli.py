@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS
 from infill.errors import InfillError
-from lsp.commands import check, fix
+from lsp.commands import check, fix, logs, settings
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -80,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     fix.add_parser(commands)
     check.add_parser(commands)
+    settings.add_parser(commands)
+    logs.add_parser(commands)
     return parser
 
 
