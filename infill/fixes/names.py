@@ -40,7 +40,8 @@ def names_in_scope(document: Document, offset: int) -> list[str]:
         outermost = index == len(spans) - 1
         for leaf in identifiers(document, start, end):
             # Of the file itself only what its own statements bind, not what its functions keep to themselves.
-            if not leaf.start <= offset <= leaf.end and (not outermost or _at_margin(document, leaf)):
+            of_file = _at_margin(document, leaf) and "param" not in leaf.parent
+            if not leaf.start <= offset <= leaf.end and (not outermost or of_file):
                 names.setdefault(document.text[leaf.start : leaf.end])
     return list(names)
 

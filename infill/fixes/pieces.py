@@ -50,10 +50,14 @@ def broken_pieces(document: Document, start: int, end: int) -> list[Piece]:
         if whole is not None:
             skip_to = whole
             continue
-        if language == "python" and index and python_error(text[first:last], indentation_only=True):
-            # A line that lost its indentation looks like the beginning of a piece.
-            first = pieces[index - 1][0]
-        if first <= end and last >= start:
+        if language == "python" and (line := python_error(text[first:last], indentation_only=True)):
+            # A line that lost its indentation looks like the beginning of a piece: before it a block has
+            # no body, behind it one has no header.
+            if line > text[first:last].rstrip().count("\n") and index + 1 < len(pieces):
+                last = skip_to = pieces[index + 1][1]
+            elif index:
+                first = pieces[index - 1][0]
+        if first <= end and last > start:
             found.append(_narrowed(text[first:last], first, language))
     return found
 
