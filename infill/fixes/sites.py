@@ -38,6 +38,10 @@ _DEFINITIONS = frozenset(
 )
 
 
+_BINDERS = ("parameters", "keyword_argument", "default_parameter", "typed_parameter", "dotted_name", "type")
+_ASSIGNS = re.compile(r" =(?!=)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """A place, its kind (one of `suspicious.KINDS`), and the edits that could put it right."""
@@ -83,18 +87,17 @@ class _Scope:
         around = scope_of(self._document, offset)
         if around not in self._near:
             self._near[around] = names_in_scope(self._document, offset)
-        known = [n for n in self._near[around] if n != token and self.counts[n] > 1 and not is_builtin(n)]
+        near = self._near[around]
+        known = [n for n in near if n != token and self.counts[n] > 1 and _is_variable(n)]
         return list(dict.fromkeys([*alike(token, known, 3), *known]))[:_NAMES]
 
 
 def _name(document: Document, leaf: Leaf, token: str, before: str, scope: _Scope) -> Iterator[Site]:
     after = document.text[leaf.end : leaf.end + 1]
-    if before in _DEFINITIONS or before == "." or token == "self" or is_builtin(token):
+    if before in _DEFINITIONS or before == "." or not _is_variable(token) or leaf.parent in _BINDERS:
         return
-    parent = leaf.parent
-    if parent in ("parameters", "keyword_argument", "default_parameter", "typed_parameter", "dotted_name"):
-        return
-    if after == "=" or document.text[leaf.end : leaf.end + 2] == " =":
+    # What is called is mostly defined elsewhere, and known there better than here.
+    if after in ("=", "(") or _ASSIGNS.match(document.text, leaf.end):
         return
     others = scope.swaps(token, leaf.start)
     if scope.counts[token] == 1 and (like := alike(token, others, 3)):
@@ -104,6 +107,12 @@ def _name(document: Document, leaf: Leaf, token: str, before: str, scope: _Scope
     if document.language == "python" and f"self.{token}" in document.text:
         edit = Edit(start=leaf.start, end=leaf.end, text=f"self.{token}", how="missing")
         yield Site(kind="missing", start=leaf.start, end=leaf.end, swaps=(edit,))
+
+
+def _is_variable(name: str) -> bool:
+    """Whether it looks like a variable: no class, no constant, nothing special to the language."""
+    special = name in ("self", "cls", "this") or name.startswith("__") or is_builtin(name)
+    return not special and not name.lstrip("_")[:1].isupper()
 
 
 def _missing(document: Document, leaf: Leaf, token: str) -> Iterator[Site]:
