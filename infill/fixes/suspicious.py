@@ -22,7 +22,7 @@ from infill.fixes.sites import sites
 KINDS = ("name", "misspelt", "operator", "literal", "arguments", "missing")
 """What can be doubtful; the words of `# infill: ignore[…]`."""
 
-THRESHOLD = 9.0
+THRESHOLD = 16.0
 """How many nats of evidence a doubt takes by default; see `Doubt.score`."""
 
 _VIEWS = 4
