@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tree_sitter import Node, Tree
 
-from infill.syntax import grammar, leaves, parse
+from infill.syntax import around, faults, grammar, leaves, parse
 from infill.utf8 import Utf8Index, encode
 
 _PARSE_BUDGET_S = 1.0  # beyond it the document is plain text, see `_Failure`
@@ -51,6 +51,16 @@ class Leaf:
         """Looked up only when asked for: it takes as long as the leaf lies deep."""
         parent = self.node.parent
         return parent.type if parent is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A node of the tree, in code points; of one the parser made up (`missing`) the ends are the same."""
+
+    start: int
+    end: int
+    kind: str
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,22 @@ class Document:
                 node.type,
                 node,
             )
+
+    def faults(self) -> list[Span]:
+        """What the parser could not read or made up, in order, outermost only; none without a tree."""
+        tree = self.tree
+        return [] if tree is None else [self._span(node) for node in faults(tree)]
+
+    def enclosing(self, start: int, end: int) -> list[Span]:
+        """The named nodes that contain `start` to `end`, the smallest first; none without a tree."""
+        tree = self.tree
+        if tree is None:
+            return []
+        return [self._span(node) for node in around(tree, self._index.byte(start), self._index.byte(end))]
+
+    def _span(self, node: Node) -> Span:
+        start, end = self._index.offset(node.start_byte), self._index.offset(node.end_byte)
+        return Span(start, end, node.type, node.is_missing)
 
     def _twin(self) -> Document:
         twin = Document(self._text, self._language)

@@ -18,6 +18,7 @@ from infill.context import Context, build_context
 from infill.document import Document
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
+from infill.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 
 
@@ -78,13 +79,18 @@ def fill_all(
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, request=request)
     parses = partial(_parses, document=document, hole=hole)
+    mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
+    broken: Rejected | None = None
     for outcome in _kept(denoised, judge, parses, cancelled, wanted):
         answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
-        if isinstance(answer, Rejected):
-            return answer
-        found.setdefault(answer.text, answer)
-    return tuple(found.values())
+        if isinstance(answer, Suggestion) and request.repair:
+            answer = mend(answer, seed=request.seed, deadline_ms=_left(request, began))
+        if isinstance(answer, Suggestion):
+            found.setdefault(answer.text, answer)
+        else:
+            broken = broken or answer
+    return tuple(found.values()) or broken or Rejected(reason=Reason.EMPTY)
 
 
 def fill_text(
@@ -237,6 +243,11 @@ def _confidence(canvas: Canvas, kept: Kept) -> float:
             of_added.append(token.confidence)
     counted = of_added or of_all
     return sum(counted) / len(counted) if counted else 0.0
+
+
+def _left(request: FillRequest, began: float) -> float | None:
+    """How many milliseconds are left of a request that was begun then; None without a deadline."""
+    return None if request.deadline_ms is None else max(0.0, request.deadline_ms - _ms_since(began))
 
 
 def _ms_since(began: float) -> float:

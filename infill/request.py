@@ -18,7 +18,8 @@ class FillRequest:
     an engine that was not trained on any is not shown it. `deadline_ms` counts from the call.
     `inside_word` is for a cursor within a word that is really meant: whoever types one does not mean it.
     `decoding` chooses how the middle comes about; None is what the model does best.
-    A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down.
+    A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
+    with which the text does not parse is mended where that is possible (see `infill.repair`).
 
     Raises:
         InvalidRequest: `min_confidence` is out of its range.
@@ -38,6 +39,7 @@ class FillRequest:
     inside_word: bool = False
     decoding: Decoding | None = None
     snippets: tuple[Snippet, ...] = ()
+    repair: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:  # NaN is refused too
@@ -53,6 +55,7 @@ class Reason(Enum):
     REPEATS_PREFIX = "it repeats the line above"
     REPETITIVE = "it repeats itself"
     UNBALANCED = "it leaves a bracket or a quote unbalanced"
+    BROKEN = "the text would not parse with it, and no repair was found"
     UNFINISHED = "the canvas was too short for what it began"
     INSIDE_WORD = "the cursor is inside a word"
     UNSURE = "the model is not sure enough"
@@ -66,7 +69,8 @@ class Suggestion:
 
     `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
     text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
-    tokens behind that, 0 to 1.
+    tokens behind that, 0 to 1. `repaired` says what was done to make the text parse: one of the values of
+    `infill.repair.How`.
     """
 
     text: str
@@ -77,6 +81,7 @@ class Suggestion:
     canvas_tokens: int
     elapsed_ms: float
     model: str
+    repaired: str = "kept"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""tree-sitter behind three functions: load a grammar, parse bytes, walk leaves.
+"""tree-sitter behind a few functions: load a grammar, parse bytes, walk leaves, find faults.
 
 It speaks UTF-8 bytes, as tree-sitter does; code points are `infill.document`'s business.
 """
@@ -64,3 +64,30 @@ def leaves(tree: Tree, start_byte: int, end_byte: int) -> Iterator[Node]:
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
                 return
+
+
+def faults(tree: Tree) -> list[Node]:
+    """The ERROR and MISSING nodes in order, those within another left out.
+
+    What a grammar hides (a line's end, say) is not among a node's children when it is missing: then the
+    node itself stands for it.
+    """
+    found: list[Node] = []
+    pending = [tree.root_node]
+    while pending:
+        node = pending.pop()
+        if node.is_error or node.is_missing:
+            found.append(node)
+        elif node.has_error:
+            faulty = [child for child in node.children if child.has_error or child.is_missing]
+            pending.extend(reversed(faulty))
+            found += [] if faulty else [node]
+    return found
+
+
+def around(tree: Tree, start_byte: int, end_byte: int) -> Iterator[Node]:
+    """The named nodes that contain a range of bytes, the smallest first."""
+    node = tree.root_node.named_descendant_for_byte_range(start_byte, end_byte)
+    while node is not None:
+        yield node
+        node = node.parent

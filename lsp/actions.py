@@ -107,7 +107,7 @@ def offer(
 ) -> list[types.CodeAction]:
     """What all providers offer for a range of an open document."""
     document = server.documents.get(params.text_document.uri)
-    if document is None:
+    if document is None or server.why_not(params.text_document.uri) is not None:
         return []
     wanted = [p for p in providers if _is_wanted(p.kinds, params.context.only)]
     return [action for provider in wanted for action in provider.offer(server, document, params)]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS, Decoding
 from infill.errors import InfillError
-from lsp.commands import bench, engine, logs, model_info, models, settings
+from lsp.commands import bench, check, engine, fix, logs, model_info, models, settings
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -81,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     engine.add_parser(commands)
     model_info.add_info_parser(models.add_parser(commands), _add_command, _whole_number(1))
+    fix.add_parser(commands)
+    check.add_parser(commands)
     settings.add_parser(commands)
     logs.add_parser(commands)
     return parser
@@ -201,6 +203,14 @@ def _add_eval(commands: Subparsers) -> None:
     holes.add_argument(
         "--oracle-length", action="store_true", help="also fills that know how long the answer is"
     )
+    fixes = _add_command(
+        suites, "fixes", _eval_fixes, "put bugs into the Python functions of a folder and fix them"
+    )
+    fixes.add_argument("directory", metavar="DIR", type=Path)
+    numbers = (("--bugs", "per_kind", 20, "of each kind"), ("--clean", "clean", 60, "functions left clean"))
+    for flag, name, default, meaning in (*numbers, ("--fills", "fills", 0, "holes filled, for parse rates")):
+        text = f"{meaning} ({default} by default)"
+        fixes.add_argument(flag, type=_whole_number(0), dest=name, default=default, metavar="N", help=text)
     warning = "\n\nThis RUNS CODE THE MODEL WROTE, in a restricted subprocess that is no security boundary."
     tasks = _add_command(
         suites,
@@ -221,7 +231,7 @@ def _add_eval(commands: Subparsers) -> None:
     tasks.add_argument(
         "--check-golds", action="store_true", help="only run the reference solutions; all should pass"
     )
-    for suite in (holes, tasks):
+    for suite in (holes, fixes, tasks):
         suite.add_argument("--seed", type=_whole_number(0), default=0, help="0 by default")
         suite.add_argument("--json", action="store_true", dest="as_json", help="print only the JSON line")
         _add_model(suite)
@@ -302,6 +312,12 @@ def _eval_holes(arguments: argparse.Namespace) -> int:
     from lsp.commands import evaluate
 
     return evaluate.run_holes(**_values(arguments))
+
+
+def _eval_fixes(arguments: argparse.Namespace) -> int:
+    from lsp.commands import evaluate_fixes
+
+    return evaluate_fixes.run(**_values(arguments))
 
 
 def _eval_humaneval(arguments: argparse.Namespace) -> int:

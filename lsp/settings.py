@@ -135,6 +135,10 @@ class Settings:
         False, _SWITCH, "send every denoising step to the editor as an `infill/canvas` notification"
     )
 
+    diagnostics: bool = _setting(
+        False, _SWITCH, "hints where a name, an operator, a literal or an argument reads as if it were wrong"
+    )
+
     def __post_init__(self) -> None:
         for one in fields(self):
             value, rule = getattr(self, one.name), rule_of(one.name)

@@ -91,6 +91,19 @@ def cut_holes(directory: Path, limit: int, seed: int = 0) -> list[Hole]:
     return [hole for kind in KINDS for hole in holes[kind]]
 
 
+def read_python(directory: Path) -> Iterator[tuple[str, str]]:
+    """The name and the text of every Python file of a folder that holes can be cut from, in order.
+
+    Raises:
+        NoHoles: there is no such folder.
+    """
+    if not directory.is_dir():
+        raise NoHoles(f"{directory} is not a directory")
+    for path in sorted(_python_files(directory)):
+        if (text := _read(path)) is not None:
+            yield path.relative_to(directory).as_posix(), text
+
+
 def parses(text: str) -> bool:
     """Whether tree-sitter parses a Python text without an error."""
     tree = Document(text, "python").tree

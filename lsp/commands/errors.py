@@ -22,8 +22,10 @@ class Exit(IntEnum):
 
 EXIT_CODES_HELP = """\
 exit codes:
-  0    a suggestion was made (doctor: nothing is wrong; lsp: the client shut the server down)
-  1    no suggestion; the reason is on stderr (doctor: something is wrong; lsp: the client just left)
+  0    a suggestion was made (doctor: nothing is wrong; check: nothing was found;
+       lsp: the client shut the server down)
+  1    no suggestion; the reason is on stderr (doctor: something is wrong; check: something
+       was found; fix: there is nothing to fix, or no fix; lsp: the client just left)
   2    bad usage or bad input, or the result could not be written
   3    the model cannot be loaded
   70   an internal error; --debug shows where it is

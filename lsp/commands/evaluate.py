@@ -52,11 +52,11 @@ def run_holes(
     others: dict[str, Method] = {f"model, {d.value}": partial(fill_hole, decoding=d) for d in decodings}
     if oracle_length:
         others["model, denoise, oracle length"] = fill_knowing_length
-    with _progress("filling holes", len(holes) * (1 + len(others))) as advance:
+    with progress("filling holes", len(holes) * (1 + len(others))) as advance:
         report = evaluate_holes(engine, holes, seed=seed, others=others, on_fill=lambda _: advance())
     if not as_json:
-        _table_console().print(_hole_table(report))
-    _print_json("holes", {"holes": len(holes), **report.as_json()})
+        table_console().print(_hole_table(report))
+    print_json("holes", {"holes": len(holes), **report.as_json()})
     return Exit.OK
 
 
@@ -80,16 +80,16 @@ def run_humaneval(
     tasks = read_tasks(file, limit)
     if check_golds:
         failing = [f"{task.task_id}: {execution.error}" for task, execution in failing_golds(tasks)]
-        _print_json("humaneval-infilling golds", {"tasks": len(tasks), "failing": failing})
+        print_json("humaneval-infilling golds", {"tasks": len(tasks), "failing": failing})
         if failing:
             raise CommandError(f"{len(failing)} of {len(tasks)} reference solutions do not pass")
         return Exit.OK
     engine = open_engine(model)
-    with _progress("running tasks", len(tasks)) as advance:
+    with progress("running tasks", len(tasks)) as advance:
         report = evaluate_tasks(engine, tasks, seed=seed, decoding=decoding, on_result=lambda _: advance())
     if not as_json:
-        _table_console().print(_task_table(report))
-    _print_json(
+        table_console().print(_task_table(report))
+    print_json(
         "humaneval-infilling",
         {"file": file.name, "seed": seed, "decoding": decoding and decoding.value, **report.as_json()},
     )
@@ -97,20 +97,23 @@ def run_humaneval(
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+def progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; each call advances it by one."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(name, total=total)
         yield lambda: progress.advance(task)
 
 
-def _print_json(benchmark: str, values: dict[str, object]) -> None:
+def print_json(benchmark: str, values: dict[str, object]) -> None:
+    """One line: what was measured, and where."""
     where = {"infill": __version__, "python": platform.python_version(), "platform": platform.platform()}
     sys.stdout.write(json.dumps({"benchmark": benchmark, **values, **where}) + "\n")
     sys.stdout.flush()
 
 
-def _table_console() -> Console:
+def table_console() -> Console:
+    """Where tables go."""
     # A table in a file should not be folded to the width of a terminal there is none of.
     return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lsp.features import (
     code_action,
     code_action_resolve,
+    diagnostic,
     did_change,
     did_change_configuration,
     did_change_watched_files,
@@ -43,6 +44,7 @@ FEATURES = (
     did_change_watched_files,
     workspace_folders,
     notebook,
+    diagnostic,
 )
 """Every method that is answered; the order does not matter."""
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from lsp.actions import Provider, offer
+from lsp.quick_fixes import QuickFixes
 from lsp.rewriting import Rewriting
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
-PROVIDERS: tuple[Provider, ...] = (Rewriting(),)
+PROVIDERS: tuple[Provider, ...] = (QuickFixes(), Rewriting())
 
 
 def register(server: InfillServer) -> None:

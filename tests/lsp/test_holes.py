@@ -118,7 +118,7 @@ async def test_an_edit_meanwhile_stops_the_work_and_nothing_is_applied() -> None
     ("params", "expected"),
     [
         ({"position": {"line": 1, "character": 4}}, [(span(1, 4, 7), "1")]),
-        ({"ranges": [span(0, 0, 1)]}, [(span(0, 0, 1), "1")]),
+        ({"ranges": [span(0, 4, 8)]}, [(span(0, 4, 8), "1")]),
         ({}, [(span(0, 10, 13), "1"), (span(1, 4, 7), "1")]),
     ],
 )

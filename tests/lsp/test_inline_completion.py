@@ -37,7 +37,12 @@ async def test_the_capability_is_advertised_and_no_more() -> None:
     assert answer["result"]["capabilities"] == {
         "positionEncoding": "utf-16",
         "inlineCompletionProvider": {},
-        "codeActionProvider": {"codeActionKinds": ["refactor.rewrite"], "resolveProvider": True},
+        "codeActionProvider": {"codeActionKinds": ["quickfix", "refactor.rewrite"], "resolveProvider": True},
+        "diagnosticProvider": {
+            "identifier": "infill",
+            "interFileDependencies": False,
+            "workspaceDiagnostics": False,
+        },
         "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
         "workspace": {"workspaceFolders": {"supported": True, "changeNotifications": True}},

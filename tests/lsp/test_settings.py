@@ -29,6 +29,7 @@ def test_every_setting_is_read() -> None:
         "popup": "always",
         "popup_deadline_ms": 100,
         "canvas": True,
+        "diagnostics": True,
     }
     assert given.keys() == {field.name for field in fields(Settings)}
     settings, problems = read_settings(given)

@@ -1,0 +1,71 @@
+"""What is wrong with a text's syntax once part of it is replaced, as a number to compare candidates by.
+
+It counts; what to do about it is decided in `infill.repair` and `infill.fixes`.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+
+from infill.document import Document, Span
+
+_UNREADABLE = 10**6
+"""The damage of a text that takes too long to parse: more than any that is counted."""
+
+
+def damage(document: Document, start: int, end: int, new: str) -> int:
+    """How many faults the text has with `new` in the place of `start` to `end`; 0 is a text that parses.
+
+    Code behind the edit that becomes a string or a comment is a fault too: the text then parses, but it is
+    not the user's any more. A language without a grammar has no faults.
+    """
+    if document.tree is None:
+        return 0
+    filled = document.filled(start, end, new)
+    if filled.tree is None:
+        return _UNREADABLE
+    found = len(filled.faults())
+    if found or end == len(document.text):
+        return found
+    swallowed = _in_text(filled, start + len(new)) and not _in_text(document, end)
+    # Where the text is no whole without the edit, a quote in it may well open a string of the text's.
+    return int(swallowed and (_in_comment(filled, start + len(new)) or not document.faults()))
+
+
+def faults_with(document: Document, start: int, end: int, new: str) -> list[Span]:
+    """The faults of the text with `new` in it, in its own offsets."""
+    return document.filled(start, end, new).faults()
+
+
+def python_error(text: str, *, indentation_only: bool = False) -> int | None:
+    """The line, from 1, of the first thing Python's own parser cannot read; None if it reads it all.
+
+    It is stricter than a grammar that was made for editors: about indentation, and empty blocks. With
+    `indentation_only` nothing else counts: the rest may well be the syntax of a newer Python than ours.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the code we read, not of ours
+            ast.parse(text)
+    except SyntaxError as error:
+        counts = isinstance(error, IndentationError) or not indentation_only
+        return (error.lineno or 1) if counts else None
+    except (ValueError, RecursionError, MemoryError):
+        return None if indentation_only else 1
+    return None
+
+
+def _in_text(document: Document, offset: int) -> bool:
+    """Whether a string or a comment that begins before `offset` goes on there."""
+    leaf = next(document.leaves(offset, offset + 1), None)
+    if leaf is None:
+        return False
+    if leaf.start < offset:
+        return "comment" in leaf.kind or "string" in leaf.kind
+    return leaf.kind in ("string_content", "string_end", "string_fragment", "escape_sequence")
+
+
+def _in_comment(document: Document, offset: int) -> bool:
+    leaf = next(document.leaves(offset, offset + 1), None)
+    return leaf is not None and "comment" in leaf.kind

@@ -1,0 +1,124 @@
+"""Quick fixes and pull diagnostics over the protocol, with a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.fakes.engine import ScriptedEngine
+from tests.lsp.session import URI, Json, Session, connect
+
+BUGGY = "def total(items):\n    result = 0\n    result += 1\n    return reslt\n"
+PLACE = {"start": {"line": 3, "character": 11}, "end": {"line": 3, "character": 16}}
+THEIRS = {"range": PLACE, "message": "undefined name 'reslt'", "source": "pyflakes", "severity": 1}
+VERSIONED = {"workspace": {"workspaceEdit": {"documentChanges": True}}}
+
+
+def engine() -> ScriptedEngine:
+    """An engine that would rather read `result`."""
+    return ScriptedEngine(
+        ["x"],
+        doubts={"reslt": ("result", 0.9)},
+        score=lambda middle: -0.1 if "return result" in middle else -3.0,
+    )
+
+
+async def quick_fixes(session: Session, *diagnostics: Json) -> list[Json]:
+    answer = await session.request(
+        "textDocument/codeAction",
+        {
+            "textDocument": {"uri": URI},
+            "range": PLACE,
+            "context": {"diagnostics": list(diagnostics), "only": ["quickfix"]},
+        },
+    )
+    found: list[Json] = answer["result"]
+    return found
+
+
+async def pulled(session: Session) -> list[Json]:
+    answer = await session.request("textDocument/diagnostic", {"textDocument": {"uri": URI}})
+    items: list[Json] = answer["result"]["items"]
+    return items
+
+
+async def test_a_diagnostic_of_another_tool_is_fixed_once_it_is_chosen() -> None:
+    scripted = engine()
+    async with connect(scripted, capabilities=VERSIONED) as session:
+        session.open(BUGGY)
+        [best, other] = await quick_fixes(session, THEIRS)
+        assert best["title"] == "Fix `reslt` with Infill"
+        assert "edit" not in best
+        assert (scripted.requests, scripted.scored) == ([], [])
+        resolved = (await session.request("codeAction/resolve", best))["result"]
+        second = (await session.request("codeAction/resolve", other))["result"]
+    assert resolved["title"] == "Replace `reslt` with `result`"
+    [change] = resolved["edit"]["documentChanges"]
+    assert change["textDocument"]["version"] == 1
+    assert change["edits"] == [{"range": PLACE, "newText": "result"}]
+    assert second["edit"]["documentChanges"][0]["edits"][0]["newText"] != "result"
+
+
+async def test_a_fix_for_an_older_text_has_no_edit() -> None:
+    async with connect(engine()) as session:
+        session.open(BUGGY)
+        [action, _] = await quick_fixes(session, THEIRS)
+        session.change(2, {"text": "\n" + BUGGY})
+        answer = (await session.request("codeAction/resolve", action))["result"]
+    assert "edit" not in answer
+    assert answer["disabled"]["reason"]
+
+
+async def test_nothing_is_offered_where_nothing_is_wrong() -> None:
+    async with connect(engine()) as session:
+        session.open(BUGGY)
+        assert await quick_fixes(session) == []
+
+
+async def test_doubts_are_hints_that_bring_their_swap_along() -> None:
+    async with connect(engine(), options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        [hint] = await pulled(session)
+        [action] = await quick_fixes(session, hint)
+    assert (hint["severity"], hint["source"], hint["code"]) == (4, "infill", "misspelt")
+    assert hint["range"] == PLACE
+    assert hint["message"].startswith("Replace `reslt` with `result`?")
+    assert action["title"] == "Replace `reslt` with `result`"
+    assert action["edit"]["changes"][URI] == [{"range": PLACE, "newText": "result"}]
+
+
+async def test_a_hint_that_no_longer_fits_the_text_is_no_swap() -> None:
+    async with connect(engine(), options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        [hint] = await pulled(session)
+        session.change(2, {"text": BUGGY.replace("reslt", "other")})
+        found = await quick_fixes(session, hint)
+    assert all("edit" not in action for action in found)
+
+
+async def test_hints_are_off_unless_they_are_asked_for() -> None:
+    scripted = engine()
+    async with connect(scripted) as session:
+        session.open(BUGGY)
+        assert await pulled(session) == []
+    assert scripted.read_requests == []
+
+
+async def test_an_unchanged_text_is_read_once_and_a_changed_one_again() -> None:
+    scripted = engine()
+    async with connect(scripted, options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        first = await pulled(session)
+        reads = len(scripted.read_requests)
+        assert await pulled(session) == first
+        assert len(scripted.read_requests) == reads
+        session.change(2, {"text": BUGGY.replace("reslt", "result")})
+        await asyncio.sleep(0)
+        assert await pulled(session) == []
+        assert len(scripted.read_requests) > reads
+
+
+async def test_capabilities_say_so() -> None:
+    async with connect(engine()) as session:
+        capabilities = session.received[0]["result"]["capabilities"]
+    assert capabilities["diagnosticProvider"]["identifier"] == "infill"
+    assert "quickfix" in capabilities["codeActionProvider"]["codeActionKinds"]
