@@ -66,8 +66,11 @@ function isStale(canvas: Canvas, document: vscode.TextDocument): boolean {
 /** The canvas cut where the confidence changes its shade. */
 export function runs(canvas: Pick<Canvas, "text" | "confidences">): { text: string; color: string }[] {
   const found: { text: string; color: string }[] = [];
-  for (const [index, character] of [...canvas.text].slice(0, MOST_CHARACTERS).entries()) {
-    const confidence = canvas.confidences[index] ?? 0;
+  const characters = [...canvas.text];
+  const { confidences } = canvas;
+  for (const [index, character] of characters.slice(0, MOST_CHARACTERS).entries()) {
+    // One for each token rather than for each character is shared out evenly.
+    const confidence = confidences[Math.floor((index * confidences.length) / characters.length)] ?? 0;
     const color = SHADES.find(([bound]) => confidence < bound)?.[1] ?? "infill.canvas.sure";
     const shown = character === "\n" ? "⏎" : character === " " || character === "\t" ? "\u00a0" : character;
     const last = found.at(-1);

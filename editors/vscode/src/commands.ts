@@ -44,21 +44,40 @@ export function registerCommands(infill: Infill): vscode.Disposable[] {
     "infill.preview.accept": () => infill.preview.accept(),
     "infill.preview.discard": () => infill.preview.discard(),
   };
-  return Object.entries(commands).map(([id, body]) => vscode.commands.registerCommand(id, body));
+  return Object.entries(commands).map(([id, body]) =>
+    vscode.commands.registerCommand(id, () => reported(infill, body)),
+  );
+}
+
+/** A failed request becomes a message that leads to the log; by itself VS Code would open a dialog. */
+async function reported(infill: Infill, body: () => unknown): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    infill.log.error(error as Error);
+    void tell(infill, (error as Error).message, vscode.window.showErrorMessage);
+  }
+}
+
+async function tell(
+  infill: Infill,
+  message: string,
+  show: typeof vscode.window.showErrorMessage = vscode.window.showInformationMessage,
+): Promise<void> {
+  if ((await show(`Infill: ${message}`, "Show the Log")) !== undefined) infill.log.show();
 }
 
 /** Says what the server says of the last silence, or what we know where there is no server to ask. */
 async function explain(infill: Infill): Promise<void> {
   const editor = vscode.window.activeTextEditor;
   const { client } = infill;
-  let text = infill.status.shown.message;
-  if (client?.isRunning() && editor !== undefined && !infill.snooze.active) {
-    const found = await execute<Explanation>(client, serverCommand.explain, uriOf(client, editor.document));
-    text = found.text;
+  if (editor === undefined || !client?.isRunning() || infill.snooze.active) {
+    return tell(infill, infill.status.shown.message);
   }
-  if ((await vscode.window.showInformationMessage(`Infill: ${text}`, "Show the Log")) !== undefined) {
-    infill.log.show();
-  }
+  const argument = uriOf(client, editor.document);
+  const { reason, text } = await execute<Explanation>(client, serverCommand.explain, argument);
+  const [line] = text.trim().split("\n", 1);
+  void tell(infill, line ? `${reason}. It was: ${line.slice(0, 80)}` : `${reason}.`);
 }
 
 async function toggleLanguage(): Promise<void> {

@@ -14,7 +14,7 @@ export interface Status {
 
 /**
  * One step of denoising: what the canvas would put in the place of `range`. `confidences` are from 0 to 1,
- * one for each character of `text` (Unicode code points, not UTF-16 units).
+ * evenly spread over `text`.
  */
 export interface Canvas {
   uri: string;
@@ -26,6 +26,7 @@ export interface Canvas {
   done: boolean;
 }
 
+/** Why there was nothing, and what was turned down, if anything was. */
 export interface Explanation {
   reason: string;
   text: string;
