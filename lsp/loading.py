@@ -64,6 +64,7 @@ class Loading:
         """Load the model; never raises, a failure is shown to the user."""
         began = time.perf_counter()
         progress = _Progress(server)
+        server.status.loading(self.reason)
         loop = asyncio.get_running_loop()
 
         def report(message: str) -> None:
@@ -79,10 +80,14 @@ class Loading:
         finally:
             self._settled.set()
             progress.end(self.failure or "ready")
+        if server.loading is not self:
+            return  # the engine was restarted meanwhile
         if self.engine is None:
+            server.status.failed(self.reason)
             server.tell_once(self.reason, types.MessageType.Error)
         else:
             info, seconds = self.engine.info(), time.perf_counter() - began
+            server.status.loaded(info.model, automatic=server.settings.automatic)
             server.log(f"loaded {info.model} ({info.device}, {info.dtype}) in {seconds:.1f} s")
 
 

@@ -15,5 +15,9 @@ def register(server: InfillServer) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        server.worker.supersede(params.text_document.uri)
-        server.documents.close(params.text_document.uri)
+        uri = params.text_document.uri
+        server.worker.supersede(uri)
+        server.prefetch.stop(uri)
+        server.documents.close(uri)
+        server.status.forget(uri)
+        server.pace.forget(uri)
