@@ -135,11 +135,19 @@ export class Workbench {
     await until("no ghost text", async () => (await this.page.locator(GHOST).count()) === 0);
   }
 
-  /** Saves, and returns what is on the disk then. */
-  async saved() {
-    await this.page.keyboard.press("Control+s");
-    await this.page.locator(".tab.active:not(.dirty)").waitFor();
-    return readFile(path.join(this.server.workspace, this.file), "utf8");
+  /** Saves until what is on the disk is as `expected` says: a text in it, or a predicate. */
+  async saved(expected) {
+    const holds = typeof expected === "function" ? expected : (text) => text.includes(expected);
+    let text;
+    const asExpected = async () => {
+      await this.press("Control+s");
+      text = await readFile(path.join(this.server.workspace, this.file), "utf8");
+      return holds(text);
+    };
+    await until("the file is saved as expected", asExpected, 10_000).catch((error) => {
+      throw new Error(`${error.message}: ${expected}\nbut it is ${JSON.stringify(text)}`);
+    });
+    return text;
   }
 
   async close() {
