@@ -44,7 +44,7 @@ class OpenDocument:
         """Make one change; a range outside the text is clamped, one the wrong way round is turned."""
         self.revision += 1
         if change.start is None or change.end is None:
-            self.deleted = len(change.text) < len(self.document.text)
+            self.deleted = False  # we are sent edits: a whole new text is another text, not a deletion
             self.document.set_text(change.text)
             self.lines = Lines(change.text)
             return
