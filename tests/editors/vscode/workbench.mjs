@@ -121,7 +121,7 @@ export class Workbench {
   }
 
   /** The ghost text once there is some. */
-  async ghost(timeout = 30_000) {
+  async ghost(timeout = 120_000) {
     await this.page.locator(GHOST).first().waitFor({ timeout });
     return this.ghostNow();
   }
