@@ -36,7 +36,7 @@ export class CanvasView implements vscode.Disposable {
     const at = new vscode.Range(line, character, line, character);
     editor.setDecorations(
       this.type,
-      runs(canvas).map(({ text, color }) => ({
+      runs(withoutTyped(canvas, editor.document)).map(({ text, color }) => ({
         range: at,
         renderOptions: {
           after: { contentText: text, color: new vscode.ThemeColor(color), fontStyle: "italic" },
@@ -63,14 +63,26 @@ function isStale(canvas: Canvas, document: vscode.TextDocument): boolean {
   return canvas.version !== null && canvas.version !== document.version;
 }
 
+/** A canvas that begins with the text it replaces is drawn from where it goes on. */
+function withoutTyped(canvas: Canvas, document: vscode.TextDocument): Canvas {
+  const { start, end } = canvas.range;
+  const typed = document.getText(new vscode.Range(start.line, start.character, end.line, end.character));
+  if (typed === "" || !canvas.text.startsWith(typed)) return canvas;
+  const spread = [...canvas.text].map((_, index, all) => confidenceAt(canvas.confidences, index, all.length));
+  return { ...canvas, text: canvas.text.slice(typed.length), confidences: spread.slice([...typed].length) };
+}
+
+/** One confidence for each token rather than for each character is shared out evenly. */
+function confidenceAt(confidences: readonly number[], index: number, characters: number): number {
+  return confidences[Math.floor((index * confidences.length) / characters)] ?? 0;
+}
+
 /** The canvas cut where the confidence changes its shade. */
-export function runs(canvas: Pick<Canvas, "text" | "confidences">): { text: string; color: string }[] {
+function runs(canvas: Pick<Canvas, "text" | "confidences">): { text: string; color: string }[] {
   const found: { text: string; color: string }[] = [];
   const characters = [...canvas.text];
-  const { confidences } = canvas;
   for (const [index, character] of characters.slice(0, MOST_CHARACTERS).entries()) {
-    // One for each token rather than for each character is shared out evenly.
-    const confidence = confidences[Math.floor((index * confidences.length) / characters.length)] ?? 0;
+    const confidence = confidenceAt(canvas.confidences, index, characters.length);
     const color = SHADES.find(([bound]) => confidence < bound)?.[1] ?? "infill.canvas.sure";
     const shown = character === "\n" ? "⏎" : character === " " || character === "\t" ? "\u00a0" : character;
     const last = found.at(-1);

@@ -94,7 +94,7 @@ async function run(client: LanguageClient, command: string, argument: object): P
 async function preview(infill: Infill, client: LanguageClient, editor: vscode.TextEditor): Promise<void> {
   const answer: (Refusal & { edit?: WorkspaceEdit | null }) | null = await client.sendRequest(
     fillHoles,
-    uriOf(client, editor.document),
+    { textDocument: uriOf(client, editor.document) },
   );
   const edit = await client.protocol2CodeConverter.asWorkspaceEdit(answer?.edit);
   if (edit === undefined || edit.get(editor.document.uri).length === 0) {

@@ -42,7 +42,7 @@ export const canvasNotification = new NotificationType<Canvas>("infill/canvas");
 
 /** What the commands would do, as an edit that nobody applied yet. */
 export const fillHoles = new RequestType<
-  { uri: string },
+  { textDocument: { uri: string } },
   (Refusal & { edit?: WorkspaceEdit | null }) | null,
   void
 >("infill/fillHoles");

@@ -8,7 +8,9 @@ const NAMES = Object.keys(schema.properties);
 /** The server's settings as they count for `scope`; our own, such as `infill.path`, are not among them. */
 export function serverSettings(scope?: vscode.ConfigurationScope): Record<string, unknown> {
   const configuration = vscode.workspace.getConfiguration("infill", scope);
-  return Object.fromEntries(NAMES.map((name) => [name, configuration.get(name)]));
+  const settings = Object.fromEntries(NAMES.map((name) => [name, configuration.get(name)]));
+  // No setting anybody writes: it tells the server not to index the folders, nor to heed their infill.toml.
+  return vscode.workspace.isTrusted ? settings : { ...settings, restricted: true };
 }
 
 /** Puts a language on the list of those without automatic suggestions, or takes it off. */

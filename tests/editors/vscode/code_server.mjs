@@ -46,7 +46,9 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
   const user = { ...CALM, "infill.path": infill, ...settings };
   await writeFiles(path.join(data, "User"), { "settings.json": JSON.stringify(user) });
   const own = ["--user-data-dir", data, "--extensions-dir", extensions];
-  const environment = { ...process.env, PYTHONPATH: repository, HOME: home, SHELL: "/bin/bash" };
+  // One thread: beside a browser and an editor on two cores, more would wait for each other.
+  const threads = { OMP_NUM_THREADS: "1", OMP_WAIT_POLICY: "PASSIVE" };
+  const environment = { ...process.env, ...threads, PYTHONPATH: repository, HOME: home, SHELL: "/bin/bash" };
   // Extensions get the PATH of a login shell, whatever ours is.
   if (onPath) await writeFiles(home, { ".profile": `PATH="${onPath}:$PATH"\n` });
   await promisify(execFile)(node, [codeServer, ...own, "--install-extension", vsix], { env: environment });
@@ -58,6 +60,16 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
   const child = spawn(node, args, { env: environment, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const log = createWriteStream(path.join(home, "code-server.log"));
   for (const stream of [child.stdout, child.stderr]) stream.pipe(log, { end: false });
+  // The group, so that extension hosts and language servers go with it; also when the tests are interrupted.
+  const kill = (signal) => {
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      // Nothing was left of it.
+    }
+  };
+  process.once("exit", () => kill("SIGKILL"));
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
   const origin = `http://127.0.0.1:${port}`;
   await until("code-server answers", async () => (await fetch(`${origin}/healthz`).catch(() => undefined))?.ok);
 
@@ -82,14 +94,9 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
     },
     async stop() {
       const ended = once(child, "exit");
-      // The group, so that extension hosts and language servers go with it.
-      process.kill(-child.pid, "SIGTERM");
-      await Promise.race([ended, until("code-server ended", () => child.exitCode !== null, 10_000)]).catch(() => {});
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // Nothing was left of it.
-      }
+      kill("SIGTERM");
+      await ended;
+      kill("SIGKILL");
       log.end();
       await rm(home, { recursive: true, force: true, maxRetries: 5 });
     },

@@ -68,7 +68,7 @@ test("Ctrl+Right takes one word, and the rest stays to be taken", async () => {
 
 test("Ctrl+Alt+Right takes one line of several", async () => {
   await workbench.openFile("lines.py");
-  await workbench.goTo(...workbench.endOf(documents["lines.py"], "is empty.\"\"\"\n    "));
+  await workbench.goTo(...workbench.endOf(documents["lines.py"], "is empty.\"\"\"\n        "));
   const ghost = await workbench.invoke();
   await workbench.press("Control+Alt+ArrowRight");
   await until("one line is taken", async () => (await workbench.ghostNow()) !== ghost);
