@@ -13,6 +13,7 @@ from lsp.features import (
     did_partially_accept_completion,
     did_show_completion,
     execute_command,
+    fill_holes,
     initialize,
     initialized,
     inline_completion,
@@ -32,6 +33,7 @@ FEATURES = (
     did_show_completion,
     did_partially_accept_completion,
     execute_command,
+    fill_holes,
     code_action,
     code_action_resolve,
 )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from lsp.actions import Provider, offer
+from lsp.rewriting import Rewriting
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
-PROVIDERS: tuple[Provider, ...] = ()
+PROVIDERS: tuple[Provider, ...] = (Rewriting(),)
 
 
 def register(server: InfillServer) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from lsp.holes import key_of
+
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
@@ -17,6 +19,7 @@ def register(server: InfillServer) -> None:
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         uri = params.text_document.uri
         server.worker.supersede(uri)
+        server.worker.supersede(key_of(uri))
         server.prefetch.stop(uri)
         server.documents.close(uri)
         server.status.forget(uri)

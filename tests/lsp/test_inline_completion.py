@@ -36,7 +36,7 @@ async def test_the_capability_is_advertised_and_no_more() -> None:
     assert answer["result"]["capabilities"] == {
         "positionEncoding": "utf-16",
         "inlineCompletionProvider": {},
-        "codeActionProvider": {"codeActionKinds": [], "resolveProvider": True},
+        "codeActionProvider": {"codeActionKinds": ["refactor.rewrite"], "resolveProvider": True},
         "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
     }
