@@ -7,12 +7,7 @@ const TOTAL = `def total(values):
     return result
 `;
 
-export const documents = {
-  "total.py": TOTAL,
-  "snooze.py": TOTAL,
-  "again.py": TOTAL,
-  "quiet.txt": "quiet\n",
-  "words.py": `class Box:
+const BOX = `class Box:
     def __init__(self, width, height):
         self.width = width
         self.height = height
@@ -20,7 +15,31 @@ export const documents = {
     def area(self):
         """Width times height."""
         return 
-`,
+`;
+
+const MEAN = `def mean(values):
+    """The mean of some values."""
+    return 
+`;
+
+const HOLES = `class Account:
+    def __init__(self, owner, balance):
+        self.owner = ___
+        self.balance = balance
+
+    def deposit(self, amount):
+        self.balance += ___
+
+    def name(self):
+        return ___
+`;
+
+export const documents = {
+  "total.py": TOTAL,
+  "snooze.py": TOTAL,
+  "again.py": TOTAL,
+  "quiet.txt": "quiet\n",
+  "words.py": BOX,
   "lines.py": `class Stack:
     def __init__(self):
         self.items = []
@@ -36,19 +55,9 @@ export const documents = {
     def __len__(self):
         return len(self.items)
 `,
-  "cycle.py": `def mean(values):
-    """The mean of some values."""
-    return 
-`,
-  "holes.py": `class Account:
-    def __init__(self, owner, balance):
-        self.owner = ___
-        self.balance = balance
-
-    def deposit(self, amount):
-        self.balance += ___
-
-    def name(self):
-        return ___
-`,
+  "cycle.py": BOX,
+  "holes.py": HOLES,
+  "preview.py": HOLES,
+  "action.py": HOLES,
+  "canvas.py": MEAN,
 };

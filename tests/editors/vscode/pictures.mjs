@@ -11,7 +11,9 @@ import { launch, Workbench } from "./workbench.mjs";
 const { GIFEncoder, applyPalette, quantize } = gifenc;
 const MEDIA = path.join(repository, "editors/vscode/media");
 const SIZE = { width: 720, height: 380 };
-const FRAME_MS = 120;
+const SHORTEST_MS = 40;
+const LONGEST_MS = 500; // a slow machine's waits are not the point of the recording
+const LAST_MS = 2000;
 const MOST_FRAMES = 90;
 
 const ACCOUNT = `class Account:
@@ -62,6 +64,7 @@ try {
     await workbench.press("Tab");
     await workbench.noGhost();
   });
+  await workbench.close();
   const holes = await Workbench.open(browser, server, "holes.py", SIZE);
   await holes.state("ready");
   await holes.run("View: Close Primary Side Bar");
@@ -93,8 +96,8 @@ async function record(workbench, file, body) {
     const { data, width, height } = PNG.sync.read(picture);
     const palette = quantize(data, 64);
     const last = index === frames.length - 1;
-    // A slow machine's waits are not the point of the recording.
-    const delay = last ? 2000 : Math.min(Math.max(frames[index + 1].at - at, 40), 4 * FRAME_MS);
+    const shown = last ? LAST_MS : frames[index + 1].at - at;
+    const delay = last ? shown : Math.min(Math.max(shown, SHORTEST_MS), LONGEST_MS);
     encoder.writeFrame(applyPalette(data, palette), width, height, { palette, delay });
   }
   encoder.finish();

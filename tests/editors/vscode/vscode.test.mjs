@@ -80,7 +80,7 @@ test("Ctrl+Alt+Right takes one line of several", async () => {
 
 test("Alt+] goes through the alternatives", async () => {
   await workbench.openFile("cycle.py");
-  await workbench.goTo(...workbench.endOf(documents["cycle.py"], "    return "));
+  await workbench.goTo(...workbench.endOf(documents["cycle.py"], "return "));
   const first = await workbench.invoke();
   await workbench.press("Alt+]");
   const second = await until("another suggestion", async () => {
@@ -130,6 +130,52 @@ test("a language is switched off and on in the menu", async () => {
   await until("it is taken back", async () => (await server.settings())["infill.disabled_languages"]?.length === 0);
 });
 
+test("all holes are filled together, and one undo takes them back", async () => {
+  await workbench.openFile("holes.py");
+  await workbench.goTo(1, 1);
+  await workbench.run("Infill: Fill All Holes");
+  await workbench.saved((text) => !text.includes("___") && text.includes("def deposit(self, amount):\n"));
+  await workbench.press("Control+z");
+  await workbench.saved((text) => text === documents["holes.py"]);
+});
+
+test("filled holes are previewed: Escape drops them, Tab takes them", async () => {
+  await workbench.openFile("preview.py");
+  await workbench.goTo(1, 1);
+  await workbench.run("Infill: Preview All Holes Filled");
+  const drawn = await until("the preview is drawn", () => workbench.drawn(), 120_000);
+  assert.equal(drawn.length, 3);
+  await workbench.press("Escape");
+  await until("the preview is gone", async () => (await workbench.drawn()) === undefined);
+  await workbench.saved((text) => text === documents["preview.py"]);
+  await workbench.run("Infill: Preview All Holes Filled");
+  const again = await until("the preview is drawn", () => workbench.drawn(), 120_000);
+  await workbench.press("Tab");
+  const text = await workbench.saved((now) => !now.includes("___"));
+  for (const middle of again) assert.ok(text.includes(middle), `${middle} should be in the file`);
+});
+
+test("a marker's lightbulb offers to fill it, and does", async () => {
+  await workbench.openFile("action.py");
+  await workbench.goTo(...workbench.endOf(documents["action.py"], "self.owner = _"));
+  await workbench.press("Control+.");
+  await workbench.page.locator(".action-widget .monaco-list-row", { hasText: "Fill this hole with Infill" }).first().click();
+  await workbench.saved((text) => /self\.owner = (?!___)\S/.test(text));
+});
+
+test("the canvas is drawn while it is denoised, once somebody wants to see it", async () => {
+  await workbench.openFile("canvas.py");
+  await workbench.choose("Infill: Menu…", "Show the canvas");
+  await until("the setting is written", async () => (await server.settings())["infill.canvas"] === true);
+  await workbench.goTo(...workbench.endOf(documents["canvas.py"], "    return "));
+  await workbench.page.evaluate(watchDecorations);
+  await workbench.invoke();
+  const seen = await workbench.page.evaluate(() => [...globalThis.seen]);
+  assert.ok(seen.length > 0, "no step was drawn");
+  await until("nothing of it is left", async () => (await workbench.drawn()) === undefined);
+  await workbench.choose("Infill: Menu…", "Hide the canvas");
+});
+
 test("after kill -9 the server comes back by itself", async () => {
   const [before] = await serverProcesses(server);
   await killServer(server);
@@ -144,3 +190,14 @@ test("after kill -9 the server comes back by itself", async () => {
   await workbench.type("v");
   assert.notEqual(await workbench.ghost(), "");
 });
+
+/** In the page: `seen` gathers what decorations have written beside the code. */
+function watchDecorations() {
+  globalThis.seen = new Set();
+  new MutationObserver(() => {
+    for (const each of document.querySelectorAll('.view-lines [class*="TextEditorDecorationType"]')) {
+      const { content } = getComputedStyle(each, "::after");
+      if (content !== "none") globalThis.seen.add(content);
+    }
+  }).observe(document.querySelector(".editor-instance"), { subtree: true, childList: true, attributes: true });
+}

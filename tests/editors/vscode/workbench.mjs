@@ -114,6 +114,15 @@ export class Workbench {
     return this.page.locator(".notification-list-item-message", { hasText: text });
   }
 
+  /** What decorations write beside the code, in the order of the page; undefined where there is nothing. */
+  async drawn() {
+    const texts = await this.page.locator('.view-lines [class*="TextEditorDecorationType"]').evaluateAll((all) =>
+      all.map((each) => getComputedStyle(each, "::after").content).filter((content) => content !== "none"),
+    );
+    if (texts.length === 0) return undefined;
+    return texts.map((content) => JSON.parse(content).replaceAll("\u00a0", " "));
+  }
+
   /** Asks for a suggestion as somebody does with a key, and waits for it. */
   async invoke() {
     await this.press("Alt+\\");
