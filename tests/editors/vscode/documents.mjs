@@ -38,6 +38,7 @@ export const documents = {
   "total.py": TOTAL,
   "snooze.py": TOTAL,
   "again.py": TOTAL,
+  "silent.py": TOTAL,
   "quiet.txt": "quiet\n",
   "words.py": BOX,
   "lines.py": `class Stack:

@@ -95,20 +95,6 @@ test("Alt+] goes through the alternatives", async () => {
   await workbench.saved(`return ${second.trimStart()}`);
 });
 
-test("a silence has a reason", async () => {
-  await workbench.openFile("total.py");
-  await workbench.goTo(1, 6);
-  await workbench.type("x");
-  await until("the tooltip has it", async () => {
-    await workbench.run("Infill: Why Is There No Suggestion?");
-    const message = workbench.notification("Infill: ");
-    await message.first().waitFor();
-    const text = await message.first().textContent();
-    await workbench.run("Notifications: Clear All Notifications");
-    return text.includes("inside a word");
-  });
-});
-
 test("snoozed it asks for nothing, and afterwards again", async () => {
   await workbench.openFile("snooze.py");
   await workbench.goTo(...workbench.endOf(documents["snooze.py"], "result += "));
@@ -122,12 +108,20 @@ test("snoozed it asks for nothing, and afterwards again", async () => {
   await workbench.invoke();
 });
 
-test("a language is switched off and on in the menu", async () => {
-  await workbench.openFile("snooze.py");
+test("a language switched off is silent, says why, and can be switched on again", async () => {
+  const off = async () => (await server.settings())["infill.disabled_languages"];
+  await workbench.openFile("silent.py");
   await workbench.run("Infill: Suggest or Not in This Language");
-  await until("the setting is written", async () => (await server.settings())["infill.disabled_languages"]?.[0] === "python");
+  await until("the setting is written", async () => (await off())?.[0] === "python");
+  await workbench.goTo(...workbench.endOf(documents["silent.py"], "result += "));
+  await workbench.type("v");
+  await until("the log has the request", async () => (await server.log()).includes("silent.py version 2"));
+  await workbench.run("Infill: Why Is There No Suggestion?");
+  await workbench.notification("Infill: suggestions are switched off for python").first().waitFor();
+  assert.equal(await workbench.page.locator(GHOST).count(), 0);
+  await workbench.run("Notifications: Clear All Notifications");
   await workbench.run("Infill: Suggest or Not in This Language");
-  await until("it is taken back", async () => (await server.settings())["infill.disabled_languages"]?.length === 0);
+  await until("it is taken back", async () => (await off())?.length === 0);
 });
 
 test("all holes are filled together, and one undo takes them back", async () => {
