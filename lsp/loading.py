@@ -39,11 +39,15 @@ def load_in_process(model: str | None, on_progress: Callable[[str], None]) -> En
 
 
 class Loading:
-    """The model, on its way or here: `engine` is set once it can be used, `failure` if it never will."""
+    """The model, on its way or here: `engine` is set once it can be used, `failure` if it never will.
+
+    `begun` tells whether it is on its way at all.
+    """
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.failure: str | None = None
+        self.begun = False
         self._settled = asyncio.Event()
 
     @property
@@ -62,6 +66,7 @@ class Loading:
 
     async def load(self, server: InfillServer, loader: Loader, model: str | None) -> None:
         """Load the model; never raises, a failure is shown to the user."""
+        self.begun = True
         began = time.perf_counter()
         progress = Progress(server, "Infill: loading the model")
         server.status.loading(self.reason)

@@ -25,7 +25,7 @@ _KEPT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Offer:
+class Offer:
     """A suggestion and the text it is for."""
 
     asked: Asked
@@ -37,17 +37,21 @@ class Offers:
 
     def __init__(self, server: InfillServer) -> None:
         self._server = server
-        self._offers: OrderedDict[str, _Offer] = OrderedDict()
+        self._offers: OrderedDict[str, Offer] = OrderedDict()
         self._ids = count(1)
 
-    def command(self, asked: Asked, suggestion: Suggestion) -> types.Command:
-        """The command an item carries, which an editor runs once the item is accepted as a whole."""
+    def add(self, asked: Asked, suggestion: Suggestion) -> str:
+        """Keep a suggestion that is about to be sent; its id."""
         self._server.status.counts.offered += 1
         name = str(next(self._ids))
-        self._offers[name] = _Offer(asked=asked, suggestion=suggestion)
+        self._offers[name] = Offer(asked=asked, suggestion=suggestion)
         while len(self._offers) > _KEPT:
             self._offers.popitem(last=False)
-        return types.Command(title="Accepted", command=ACCEPTED, arguments=[{"id": name}])
+        return name
+
+    def get(self, name: str) -> Offer | None:
+        """An offer by its id; None if it is too long ago."""
+        return self._offers.get(name)
 
     def shown(self, name: str) -> None:
         """The user got to see it."""
@@ -79,6 +83,11 @@ class Offers:
         if (offer := self._offers.pop(name, None)) is not None:
             self._server.status.counts.rejected += 1
             offer.asked.opened.memory.reject(offer.suggestion.text)
+
+
+def command_for(name: str) -> types.Command:
+    """The command an item carries, which an editor runs once the item is accepted as a whole."""
+    return types.Command(title="Accepted", command=ACCEPTED, arguments=[{"id": name}])
 
 
 def offer_id(item: object) -> str | None:

@@ -46,7 +46,14 @@ _NOT_OURS = (
 """Built-in handlers of pygls that go: its copy of each text costs O(n) a keystroke and splits lines where
 the protocol does not; commands are answered by a feature of ours."""
 
-_READ_CAPABILITIES = (("general", "positionEncodings"), ("window", "workDoneProgress"))
+_READ_CAPABILITIES = (
+    ("general", "positionEncodings"),
+    ("window", "workDoneProgress"),
+    ("workspace", "configuration"),
+    ("workspace", "didChangeConfiguration"),
+    ("workspace", "workspaceEdit"),
+    ("textDocument", "inlineCompletion"),
+)
 """The client capabilities that matter to us; the others may be from the future."""
 
 

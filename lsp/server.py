@@ -61,6 +61,7 @@ class InfillServer(LanguageServer):
         self.options = options
         self.settings = Settings()
         self.setting_problems: list[str] = []
+        self.initial_options: dict[str, Any] = {}
         self.documents = Documents()
         self.worker = Worker()
         self.loading = Loading()
@@ -136,6 +137,8 @@ class InfillServer(LanguageServer):
         """One line for the user's log, in the editor and in ours."""
         logger.info("%s", message)
         self.window_log_message(types.LogMessageParams(type=types.MessageType.Info, message=message))
+        if self.protocol.trace is not types.TraceValue.Off:
+            self.protocol.notify(types.LOG_TRACE, types.LogTraceParams(message=message))
 
     def tell_once(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
         """Show the user a message, the first time only."""

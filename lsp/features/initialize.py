@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from lsp.documents import Documents
+from lsp.features import completion
 from lsp.lines import Encoding
+from lsp.plain import plain
+from lsp.popup import is_wanted
 from lsp.settings import read_settings
 
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ def register(server: InfillServer) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        server.settings, server.setting_problems = read_settings(params.initialization_options)
+        options = plain(params.initialization_options)
+        server.settings, server.setting_problems = read_settings(options)
+        server.initial_options = options if isinstance(options, dict) else {}
+        if is_wanted(server):
+            completion.register(server)  # only now, since pygls advertises whatever is registered
         server.documents = Documents(Encoding(server.workspace.position_encoding))
+        server.protocol.trace = params.trace or types.TraceValue.Off
         server.watch_client(params.process_id)

@@ -13,6 +13,7 @@ from lsprotocol import types
 from infill.request import Suggestion
 from lsp.answer import answering
 from lsp.convert import inline_item
+from lsp.offers import command_for
 from lsp.snapshot import Asked, Empty, snapshot
 from lsp.suggest import Work, suggest
 
@@ -58,5 +59,5 @@ async def _items(
 def _item(server: InfillServer, asked: Asked, suggestion: Suggestion) -> types.InlineCompletionItem | None:
     item = inline_item(suggestion, asked.opened.lines, server.documents.encoding, asked.selected)
     if item is not None:
-        item.command = server.offers.command(asked, suggestion)
+        item.command = command_for(server.offers.add(asked, suggestion))
     return item

@@ -30,7 +30,8 @@ def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
 
 
 async def test_the_capability_is_advertised_and_no_more() -> None:
-    async with connect(initialize=False) as session:
+    capabilities = {"textDocument": {"inlineCompletion": {}}}
+    async with connect(capabilities=capabilities, initialize=False) as session:
         answer = await session.initialize()
     assert answer["result"]["serverInfo"]["name"] == "infill"
     assert answer["result"]["capabilities"] == {

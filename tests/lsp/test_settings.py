@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import asdict, fields
 
 import pytest
 
 from lsp.settings import Settings, read_settings
-from tests.lsp.session import connect
+from tests.fakes.engine import ScriptedEngine
+from tests.lsp.session import Session, connect
 
 
 def test_every_setting_is_read() -> None:
@@ -95,3 +97,72 @@ async def test_the_user_is_told_and_the_server_works() -> None:
     assert len(session.shown) == 2
     assert "'max_step'" in session.shown[0]
     assert "'deadline_ms'" in session.shown[1]
+
+
+CONFIGURABLE = {"workspace": {"configuration": True, "didChangeConfiguration": {"dynamicRegistration": True}}}
+
+
+async def answer_configuration(session: Session, section: object, after: int = 0) -> None:
+    """Answer the server's next question for the configuration."""
+    asked = await session.until(
+        lambda m: m.get("method") == "workspace/configuration" and m in session.received[after:]
+    )
+    assert asked["params"]["items"] == [{"section": "infill"}]
+    session.send({"id": asked["id"], "result": [section]})
+
+
+async def test_the_configuration_is_asked_for_and_its_changes_are_taken() -> None:
+    engine = ScriptedEngine(["1"])
+    async with connect(
+        engine, capabilities=CONFIGURABLE, options={"seed": 5, "max_steps": 7}, initialize=False
+    ) as session:
+        shaken = asyncio.ensure_future(session.initialize())
+        await answer_configuration(session, {"seed": 6, "wrong": 1})
+        await shaken
+        registered = await session.until(lambda m: m.get("method") == "client/registerCapability")
+        session.send({"id": registered["id"], "result": None})
+        session.open("x = \n")
+        await session.inline(0, 4)
+        seen = len(session.received)
+        session.notify("workspace/didChangeConfiguration", {"settings": None})
+        await answer_configuration(session, {"automatic": False}, seen)
+        await session.until(lambda m: m.get("params", {}).get("state") == "off")
+        assert await session.inline(0, 4) == []
+    assert (engine.requests[0].seed, engine.requests[0].max_steps) == (6, 7)
+    assert registered["params"]["registrations"][0]["method"] == "workspace/didChangeConfiguration"
+    assert len(session.shown) == 1
+    assert "'wrong'" in session.shown[0]
+
+
+async def test_a_client_that_cannot_be_asked_sends_the_section() -> None:
+    async with connect() as session:
+        session.notify("workspace/didChangeConfiguration", {"settings": {"infill": {"automatic": False}}})
+        session.notify("workspace/didChangeConfiguration", {"settings": {"other": 1}})
+        session.notify("workspace/didChangeConfiguration", {"settings": {"infill": 3}})
+        session.open("x = \n")
+        assert len(await session.inline(0, 4)) == 1  # what is no object leaves the defaults
+    assert ["should be an object" in text for text in session.shown] == [True]
+
+
+async def test_another_model_is_loaded_when_the_configuration_names_one() -> None:
+    models: list[str | None] = []
+
+    def load(model: str | None, on_progress: object) -> ScriptedEngine:
+        models.append(model)
+        return ScriptedEngine(["1"])
+
+    async with connect(load) as session:
+        session.notify("workspace/didChangeConfiguration", {"settings": {"infill": {"model": "dir"}}})
+        session.open("x = \n")
+        assert len(await session.inline(0, 4, trigger=1)) == 1
+    assert models == [None, "dir"]
+
+
+async def test_what_is_logged_is_traced_once_the_client_wants_it() -> None:
+    async with connect() as session:
+        session.open("x = \n")
+        await session.inline(0, 4)
+        assert session.texts("$/logTrace") == []
+        session.notify("$/setTrace", {"value": "verbose"})
+        await session.inline(0, 4)
+        assert session.texts("$/logTrace") == [session.log[-1]]
