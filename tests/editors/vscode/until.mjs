@@ -3,7 +3,7 @@
 const EVERY_MS = 50;
 
 /** The first truthy value of `condition`, which may be async. */
-export async function until(what, condition, timeoutMs = 60_000) {
+export async function until(what, condition, timeoutMs = 120_000) {
   const end = performance.now() + timeoutMs;
   for (;;) {
     const value = await condition();

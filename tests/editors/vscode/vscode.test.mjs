@@ -137,13 +137,13 @@ test("filled holes are previewed: Escape drops them, Tab takes them", async () =
   await workbench.openFile("preview.py");
   await workbench.goTo(1, 1);
   await workbench.run("Infill: Preview All Holes Filled");
-  const drawn = await until("the preview is drawn", () => workbench.drawn(), 120_000);
+  const drawn = await until("the preview is drawn", () => workbench.drawn());
   assert.equal(drawn.length, 3);
   await workbench.press("Escape");
   await until("the preview is gone", async () => (await workbench.drawn()) === undefined);
   await workbench.saved((text) => text === documents["preview.py"]);
   await workbench.run("Infill: Preview All Holes Filled");
-  const again = await until("the preview is drawn", () => workbench.drawn(), 120_000);
+  const again = await until("the preview is drawn", () => workbench.drawn());
   await workbench.press("Tab");
   const text = await workbench.saved((now) => !now.includes("___"));
   for (const middle of again) assert.ok(text.includes(middle), `${middle} should be in the file`);

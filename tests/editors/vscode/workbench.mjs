@@ -15,6 +15,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+/** How long anything may take before it counts as failed: tests may share two cores with much else. */
+const PATIENCE_MS = 120_000;
 export const GHOST = '[class*="ghost-text"]';
 
 export function launch() {
@@ -35,9 +37,10 @@ export class Workbench {
       (url) => url.hostname !== "127.0.0.1",
       (route) => route.abort(),
     );
-    await page.goto(server.address(file));
+    page.setDefaultTimeout(PATIENCE_MS);
+    await page.goto(server.address(file), { waitUntil: "commit" });
     const workbench = new Workbench(page, server);
-    await page.locator(".monaco-workbench").waitFor({ timeout: 60_000 });
+    await page.locator(".monaco-workbench").waitFor();
     if (file !== undefined) await workbench.shown(file);
     return workbench;
   }
@@ -49,7 +52,7 @@ export class Workbench {
   }
 
   async shown(file) {
-    await this.page.locator(`.tab.active[data-resource-name="${file}"]`).waitFor({ timeout: 60_000 });
+    await this.page.locator(`.tab.active[data-resource-name="${file}"]`).waitFor();
     await this.page.locator(".editor-instance .view-line").first().waitFor();
     this.file = file;
   }
@@ -60,11 +63,11 @@ export class Workbench {
   }
 
   /** Waits for a state, which is what the entry is labelled with. */
-  async state(name, timeout = 60_000) {
+  async state(name) {
     const entry = this.page.locator(
       `[id="infill.infill.infill.status"] [aria-label^="Infill, ${name},"], [id="infill.infill.infill.status"][aria-label^="Infill, ${name},"]`,
     );
-    await entry.first().waitFor({ state: "attached", timeout });
+    await entry.first().waitFor({ state: "attached" });
   }
 
   /** Puts the cursor at a line and a column, from 1, and the focus into the editor. */
@@ -130,8 +133,8 @@ export class Workbench {
   }
 
   /** The ghost text once there is some. */
-  async ghost(timeout = 120_000) {
-    await this.page.locator(GHOST).first().waitFor({ timeout });
+  async ghost() {
+    await this.page.locator(GHOST).first().waitFor();
     return this.ghostNow();
   }
 
@@ -153,7 +156,7 @@ export class Workbench {
       text = await readFile(path.join(this.server.workspace, this.file), "utf8");
       return holds(text);
     };
-    await until("the file is saved as expected", asExpected, 10_000).catch((error) => {
+    await until("the file is saved as expected", asExpected).catch((error) => {
       throw new Error(`${error.message}: ${expected}\nbut it is ${JSON.stringify(text)}`);
     });
     return text;
