@@ -10,24 +10,24 @@ import { launch, Workbench } from "./workbench.mjs";
 
 const { GIFEncoder, applyPalette, quantize } = gifenc;
 const MEDIA = path.join(repository, "editors/vscode/media");
-const SIZE = { width: 720, height: 380 };
+const SIZE = { width: 680, height: 340 };
+const COLORS = 63; // and one that is transparent, for what a frame leaves as it was
 const SHORTEST_MS = 40;
 const LONGEST_MS = 500; // a slow machine's waits are not the point of the recording
 const LAST_MS = 2000;
 const MOST_FRAMES = 90;
 
-const ACCOUNT = `class Account:
-    def __init__(self, owner, balance):
-        self.owner = owner
-        self.balance = balance
+const BOX = `class Box:
+    def __init__(self, width, height):
+        self.width = width
+        self.height = height
 
-    def deposit(self, amount):
-        """Put money in."""
-        
+    def area(self):
+        """Width times height."""
+        return 
 
-    def withdraw(self, amount):
-        """Take money out."""
-        self.balance -= amount
+    def edges(self):
+        return 2 * (self.width + self.height)
 `;
 
 const HOLES = `class Account:
@@ -40,9 +40,10 @@ const HOLES = `class Account:
 `;
 
 const server = await startCodeServer({
-  files: { "account.py": ACCOUNT, "holes.py": HOLES },
+  files: { "box.py": BOX, "holes.py": HOLES },
   settings: {
     "infill.canvas": true,
+    "infill.deadline_ms": 30000, // a busy machine is not to spoil what is suggested
     "workbench.activityBar.location": "hidden",
     "workbench.sideBar.location": "right",
     "window.commandCenter": false,
@@ -53,12 +54,12 @@ const server = await startCodeServer({
 const browser = await launch();
 try {
   await mkdir(MEDIA, { recursive: true });
-  const workbench = await Workbench.open(browser, server, "account.py", SIZE);
+  const workbench = await Workbench.open(browser, server, "box.py", SIZE);
   await workbench.state("ready");
   await workbench.run("View: Close Primary Side Bar");
-  await workbench.goTo(...workbench.endOf(ACCOUNT, 'Put money in."""\n        '));
+  await workbench.goTo(...workbench.endOf(BOX, 'height."""\n        return '));
   await record(workbench, path.join(MEDIA, "typing.gif"), async () => {
-    await workbench.page.keyboard.type("self.b", { delay: 150 });
+    await workbench.page.keyboard.type("self", { delay: 150 });
     await workbench.ghost();
     await workbench.page.screenshot({ path: path.join(MEDIA, "ghost.png") });
     await workbench.press("Tab");
@@ -92,13 +93,18 @@ async function record(workbench, file, body) {
   await filming;
   frames.push({ picture: await workbench.page.screenshot(), at: performance.now() });
   const encoder = GIFEncoder();
-  for (const [index, { picture, at }] of frames.entries()) {
-    const { data, width, height } = PNG.sync.read(picture);
-    const palette = quantize(data, 64);
+  const images = frames.map(({ picture }) => PNG.sync.read(picture));
+  const palette = quantize(images.at(-1).data, COLORS);
+  let before;
+  for (const [index, { data, width, height }] of images.entries()) {
     const last = index === frames.length - 1;
-    const shown = last ? LAST_MS : frames[index + 1].at - at;
+    const shown = last ? LAST_MS : frames[index + 1].at - frames[index].at;
     const delay = last ? shown : Math.min(Math.max(shown, SHORTEST_MS), LONGEST_MS);
-    encoder.writeFrame(applyPalette(data, palette), width, height, { palette, delay });
+    const now = applyPalette(data, palette);
+    const changed = before === undefined ? now : now.map((color, at) => (color === before[at] ? COLORS : color));
+    const first = before === undefined ? { palette: [...palette, [0, 0, 0]] } : {};
+    encoder.writeFrame(changed, width, height, { ...first, delay, transparent: !!before, transparentIndex: COLORS });
+    before = now;
   }
   encoder.finish();
   await writeFile(file, encoder.bytes());

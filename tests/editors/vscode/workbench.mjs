@@ -72,7 +72,7 @@ export class Workbench {
 
   /** Puts the cursor at a line and a column, from 1, and the focus into the editor. */
   async goTo(line, column) {
-    await this.page.locator(".editor-instance .monaco-editor").first().click({ position: { x: 400, y: 300 } });
+    await this.page.locator(".editor-instance .monaco-editor").first().click({ position: { x: 300, y: 40 } });
     await this.page.keyboard.press("Control+g");
     const input = this.page.locator(".quick-input-widget input");
     await input.fill(`:${line}:${column}`);
