@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 endif
 
-.PHONY: demo test check pytest corpus train cool export evaluate clean
+.PHONY: demo test check pytest corpus train cool export evaluate clean vsix test-editors-vscode
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -40,6 +40,14 @@ export: .venv/.installed
 # `make evaluate HOLES=path/to/a/package`
 evaluate: .venv/.installed
 	$(BIN)/infill eval holes $(HOLES) --json
+
+# The VS Code extension: editors/vscode/infill.vsix. Needs npm.
+vsix:
+	cd editors/vscode && npm ci --no-audit --no-fund --loglevel error && npm run --silent package
+
+# In a real VS Code in a headless browser; on Linux, since it brings Node, code-server and Chromium itself.
+test-editors-vscode: .venv/.installed vsix
+	tests/editors/vscode/run.sh
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

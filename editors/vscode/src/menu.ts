@@ -1,0 +1,74 @@
+/** The menu behind the status bar entry. */
+
+import * as vscode from "vscode";
+import type { Infill } from "./extension";
+import { disabledLanguages, write } from "./settings";
+
+interface Choice extends vscode.QuickPickItem {
+  run?: () => unknown;
+}
+
+const SNOOZES: readonly [string, number][] = [
+  ["5 minutes", 5],
+  ["30 minutes", 30],
+  ["2 hours", 120],
+];
+
+export async function showMenu(infill: Infill): Promise<void> {
+  const { message, reason, model } = infill.status.shown;
+  const choice = await vscode.window.showQuickPick(choices(infill), {
+    title: `Infill: ${message}`,
+    placeHolder: [reason, model].filter((each) => each).join(" · "),
+  });
+  await choice?.run?.();
+}
+
+function choices(infill: Infill): Choice[] {
+  const command = (label: string, id: string): Choice => ({
+    label,
+    run: () => vscode.commands.executeCommand(id),
+  });
+  const group = (label: string): Choice => ({ label, kind: vscode.QuickPickItemKind.Separator });
+  const canvas = vscode.workspace.getConfiguration("infill").get<boolean>("canvas", false);
+  return [
+    group("Suggestions"),
+    command("$(question) Why is there no suggestion?", "infill.explain"),
+    ...languageChoice(),
+    infill.snooze.active
+      ? { label: "$(bell) End the snooze", run: () => infill.snooze.stop() }
+      : command("$(bell-slash) Snooze…", "infill.snooze"),
+    {
+      label: canvas ? "$(eye-closed) Hide the canvas" : "$(eye) Show the canvas while it is denoised",
+      run: () => write("canvas", !canvas),
+    },
+    group("This file"),
+    command("$(sparkle) Preview all holes filled", "infill.previewAllHoles"),
+    command("$(check-all) Fill all holes", "infill.fillAllHolesInFile"),
+    group("The server"),
+    command("$(chip) Model…", "infill.chooseModel"),
+    command("$(output) Log", "infill.showLog"),
+    command("$(debug-restart) Restart", "infill.restart"),
+    {
+      label: "$(gear) Settings",
+      run: () => vscode.commands.executeCommand("workbench.action.openSettings", "@ext:infill.infill"),
+    },
+  ];
+}
+
+function languageChoice(): Choice[] {
+  const language = vscode.window.activeTextEditor?.document.languageId;
+  if (language === undefined) return [];
+  const off = disabledLanguages().includes(language);
+  return [
+    {
+      label: off ? `$(circle-large-filled) Suggest in ${language}` : `$(circle-slash) Do not suggest in ${language}`,
+      run: () => vscode.commands.executeCommand("infill.toggleLanguage"),
+    },
+  ];
+}
+
+export async function chooseSnooze(infill: Infill): Promise<void> {
+  const choices = SNOOZES.map(([label, minutes]) => ({ label, minutes }));
+  const choice = await vscode.window.showQuickPick(choices, { title: "Infill: no suggestions for" });
+  if (choice !== undefined) infill.snooze.start(choice.minutes);
+}
