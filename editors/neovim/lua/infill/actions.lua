@@ -6,6 +6,13 @@ local server = require('infill.server')
 
 local M = {}
 
+local filling = 0
+
+--- Whether the server works on something somebody asked for.
+function M.is_filling()
+  return filling > 0
+end
+
 local function tell(message, level)
   vim.notify('Infill: ' .. message, level or vim.log.levels.INFO)
 end
@@ -19,21 +26,26 @@ local function client_here()
   return client
 end
 
---- Run one of the server's commands; `on_result` gets its result.
-local function execute(name, argument, on_result)
+--- Run one of the server's commands; `on_result` gets its result, `at_end` is called whatever came.
+---@return boolean asked
+local function execute(name, argument, on_result, at_end)
   local client = client_here()
   if not client then
-    return
+    return false
   end
   local bufnr = vim.api.nvim_get_current_buf()
   local params = { command = name, arguments = argument and { argument(client, bufnr) } or {} }
-  compat.request(client, 'workspace/executeCommand', params, function(err, result)
+  local id = compat.request(client, 'workspace/executeCommand', params, function(err, result)
+    if at_end then
+      at_end()
+    end
     if err then
       tell(err.message or 'the server refused', vim.log.levels.ERROR)
     else
       on_result(type(result) == 'table' and result or {})
     end
   end, bufnr)
+  return id ~= nil
 end
 
 local function uri_of(_, bufnr)
@@ -47,21 +59,31 @@ local function at_cursor(client, bufnr)
   }
 end
 
---- Commands that edit answer with nothing, or with why they did not.
-local function say_why_not(result)
-  local why = result.message or result.reason or result.text
-  if result.applied == false or (result.applied == nil and why) then
-    tell(why or 'nothing to fill here', vim.log.levels.WARN)
+--- Run a command that edits. It answers with nothing, or with a reason why it did not edit.
+local function fill(name, argument)
+  -- The edit arrives before the answer; it should be an undo step of its own.
+  vim.cmd('let &g:undolevels = &g:undolevels')
+  filling = filling + 1
+  local asked = execute(name, argument, function(result)
+    if result.reason then
+      tell(result.reason, vim.log.levels.WARN)
+    end
+  end, function()
+    filling = filling - 1
+    require('infill.canvas').clear_all()
+  end)
+  if not asked then
+    filling = filling - 1
   end
 end
 
-function M.fill_hole() execute('infill.fillHole', at_cursor, say_why_not) end
+function M.fill_hole() fill('infill.fillHole', at_cursor) end
 
-function M.fill_all_holes() execute('infill.fillAllHoles', uri_of, say_why_not) end
+function M.fill_all_holes() fill('infill.fillAllHoles', uri_of) end
 
 --- Rewrite from a row and byte column to another, from 0, the end exclusive.
 local function rewrite(first_row, first_col, last_row, last_col)
-  execute('infill.rewriteSelection', function(client, bufnr)
+  fill('infill.rewriteSelection', function(client, bufnr)
     return {
       uri = vim.uri_from_bufnr(bufnr),
       range = {
@@ -69,7 +91,7 @@ local function rewrite(first_row, first_col, last_row, last_col)
         ['end'] = position.lsp(bufnr, last_row, last_col, client.offset_encoding),
       },
     }
-  end, say_why_not)
+  end)
 end
 
 local function width(row)
@@ -100,7 +122,8 @@ end
 
 function M.explain()
   execute('infill.explainNoSuggestion', uri_of, function(result)
-    tell(result.text or result.reason or 'nothing was asked for in this file yet')
+    local turned_down = result.text and result.text ~= '' and '\nIt would have been:\n' .. result.text or ''
+    tell((result.reason or 'nothing was asked for in this file yet') .. turned_down)
   end)
 end
 

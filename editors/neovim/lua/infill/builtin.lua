@@ -6,6 +6,7 @@
 -- handler, through which infill.suggest hands it what there is to draw at this moment.
 -- A screen: `attach`, `detach`, `show` and `clear`, like infill.ghost.
 
+local ghost = require('infill.ghost')
 local item_at = require('infill.item')
 
 local M = {}
@@ -71,23 +72,27 @@ local function feed(bufnr, items)
   return fed
 end
 
+--- Draw; by ourselves as long as the module has not asked, which it does some time after insert mode began.
 ---@param items infill.Item[]
 function M.show(bufnr, items, index, choosing)
-  local to = feeds[bufnr]
-  if not to then
+  ghost.clear(bufnr)
+  if not vim.lsp.inline_completion.is_enabled({ bufnr = bufnr }) then
     return
   end
-  local encoding = to.client.offset_encoding
-  local fed = feed(bufnr, vim.tbl_map(function(item)
-    return item_at.to_lsp(item, bufnr, encoding)
+  local to = feeds[bufnr]
+  local fed = to and feed(bufnr, vim.tbl_map(function(item)
+    return item_at.to_lsp(item, bufnr, to.client.offset_encoding)
   end, items))
-  if fed and (choosing or index > 1) then
+  if not fed then
+    ghost.show(bufnr, items, index, choosing)
+  elseif choosing or index > 1 then
     vim.lsp.inline_completion.select({ bufnr = bufnr, count = index - 1 })
   end
 end
 
 function M.clear(bufnr)
   if vim.api.nvim_buf_is_valid(bufnr) then
+    ghost.clear(bufnr)
     feed(bufnr, {})
   end
 end

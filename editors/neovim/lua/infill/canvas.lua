@@ -46,9 +46,16 @@ function M.draw(params, client)
     return
   end
   vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
-  if params.done then
+  if params.done or params.version ~= vim.lsp.util.buf_versions[bufnr] then
     return
   end
+  -- A canvas nobody wants any more ends without a last step.
+  vim.api.nvim_create_autocmd({ 'TextChanged', 'TextChangedI', 'CursorMovedI', 'InsertLeave' }, {
+    group = vim.api.nvim_create_augroup('infill.canvas', {}),
+    buffer = bufnr,
+    once = true,
+    callback = function() vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1) end,
+  })
   local row, col = position.api(bufnr, params.range.start, client.offset_encoding)
   local lines = chunks_of(params.text, params.confidences or {})
   vim.api.nvim_buf_set_extmark(bufnr, namespace, row, col, {

@@ -20,8 +20,9 @@ M.defaults = {
   ghost = 'auto',
   --- How long the keyboard must rest before a suggestion is asked for.
   debounce_ms = 40,
-  --- Draw the canvas while holes are being filled.
-  canvas = true,
+  --- Draw the canvas while it is denoised: 'fills' where somebody asked for a fill, 'always' for
+  --- suggestions too, false never.
+  canvas = 'fills',
   --- Keys to map: a table from action to key, or true for the suggested ones. None by default.
   keymaps = {},
   --- How often in a row a server that died is started again.
@@ -69,6 +70,12 @@ end
 
 local ghosts = { auto = true, builtin = true, own = true, [false] = true }
 
+local canvases = { fills = true, always = true, [false] = true }
+
+local function is_canvas(value)
+  return canvases[value] == true
+end
+
 local function is_ghost(value)
   return ghosts[value] == true
 end
@@ -84,7 +91,7 @@ local checks = {
   settings = { 'table' },
   ghost = { is_ghost, "'auto', 'builtin', 'own' or false" },
   debounce_ms = { is_count, 'a number of milliseconds' },
-  canvas = { 'boolean' },
+  canvas = { is_canvas, "'fills', 'always' or false" },
   keymaps = { is_keymaps, 'true, false or a table from action to key' },
   restarts = { is_count, 'a number' },
 }

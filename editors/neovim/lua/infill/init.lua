@@ -108,8 +108,11 @@ function M.setup(options)
       end
     end,
     on_canvas = function(params, context)
-      require('infill.canvas').draw(params, vim.lsp.get_client_by_id(context.client_id))
+      if read.canvas == 'always' or require('infill.actions').is_filling() then
+        require('infill.canvas').draw(params, vim.lsp.get_client_by_id(context.client_id))
+      end
     end,
+    on_ready = function() suggest().refresh(buffer()) end,
     on_gone = function()
       for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
         if not require('infill.server').client(bufnr) then

@@ -61,7 +61,7 @@ local function capabilities()
 end
 
 local function settings()
-  return vim.tbl_extend('keep', options.settings, options.canvas and { canvas = true } or {})
+  return vim.tbl_extend('keep', options.settings, { canvas = options.canvas ~= false or nil })
 end
 
 local function is_ours(bufnr)
@@ -95,7 +95,13 @@ local function start_config(bufnr, command)
     settings = { infill = settings() },
     capabilities = capabilities(),
     handlers = {
-      ['infill/status'] = function(_, params) status.set(params) end,
+      ['infill/status'] = function(_, params)
+        local before = status.get().state
+        status.set(params)
+        if before == 'loading' and params.state == 'ready' then
+          hooks.on_ready()
+        end
+      end,
       ['infill/canvas'] = function(_, params, context) hooks.on_canvas(params, context) end,
     },
     on_init = function()
@@ -166,7 +172,7 @@ function M.stop(again)
   end
 end
 
---- `on`: on_attach(client, bufnr), on_canvas(params, context), on_gone().
+--- `on`: on_attach(client, bufnr), on_canvas(params, context), on_ready(), on_gone().
 function M.setup(given, on)
   options, hooks, stopping, deaths = given, on, false, 0
   vim.api.nvim_create_autocmd('FileType', {

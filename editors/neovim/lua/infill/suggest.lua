@@ -53,6 +53,17 @@ local function show(bufnr)
   end
 end
 
+--- Tell the server what became of an item by running a command with what the item's own carries.
+local function report(state, item, command)
+  local carried = item.source.command
+  if carried then
+    compat.request(state.client, 'workspace/executeCommand', {
+      command = command or carried.command,
+      arguments = carried.arguments,
+    }, function() end)
+  end
+end
+
 local function keep(bufnr, items, index, choosing)
   local state = states[bufnr]
   state.items, state.index, state.choosing = items, index or 1, choosing or false
@@ -203,11 +214,8 @@ function M.accept(bufnr, part)
       item = item.source,
       acceptedLength = position.character(item_at.text_of(item.source), rest.taken, 'utf-16'),
     })
-  elseif item.source.command then
-    compat.request(state.client, 'workspace/executeCommand', {
-      command = item.source.command.command,
-      arguments = item.source.command.arguments,
-    }, function() end, bufnr)
+  else
+    report(state, item)
   end
   return true
 end
@@ -245,12 +253,22 @@ end
 
 --- Take away what shows and stop asking until the text changes; false where nothing shows.
 function M.dismiss(bufnr)
-  local shown = M.current(bufnr) ~= nil
+  local item = M.current(bufnr)
   M.clear(bufnr)
-  if shown then
+  if item then
     states[bufnr].place = place_of(bufnr)
+    report(states[bufnr], item, 'infill.rejected')
   end
-  return shown
+  return item ~= nil
+end
+
+--- Ask again where nothing shows, as when the model has just been loaded.
+function M.refresh(bufnr)
+  local state = states[bufnr]
+  if state and #state.items == 0 and is_inserting() then
+    state.place = nil
+    moved(bufnr, 0)
+  end
 end
 
 --- Forget everything about a buffer's cursor.
