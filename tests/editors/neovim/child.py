@@ -21,7 +21,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 PLUGIN = ROOT / "editors" / "neovim"
 SERVER = [sys.executable, "-m", "lsp", "lsp"]
-WIDTH, HEIGHT = 80, 24
+WIDTH, HEIGHT = 200, 24
+"""Wide enough for any message: one that does not fit waits for a key."""
 DEADLINE_S = 12.0
 _PAUSE_S = 0.005
 _QUIET = "let g:loaded_python3_provider = 0"
@@ -83,10 +84,15 @@ class Neovim:
             AssertionError: there was none before the deadline; it shows the screen.
         """
         end = time.monotonic() + deadline_s
-        while not (value := condition()):
+        while not (value := self._ask(condition)):
             assert time.monotonic() < end, f"never {what or condition}:\n{self.screen()}\n{self.messages()}"
             time.sleep(_PAUSE_S)
         return value
+
+    def _ask(self, condition: Callable[[], T]) -> T:
+        """The condition's value; an error if Neovim waits for a key and would not answer."""
+        assert not self.nvim.api.get_mode()["blocking"], "Neovim waits for a key"
+        return condition()
 
     def screen(self) -> str:
         """The screen's characters, without blanks at the ends of lines."""
