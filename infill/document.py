@@ -36,17 +36,20 @@ class _InputEdit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A leaf of the tree, in code points; `kind` and `parent` are the grammar's names."""
+    """A leaf of the tree, in code points; `kind` and `parent` are the grammar's names.
+
+    `node` is for who needs the tree around it, whose offsets are bytes.
+    """
 
     start: int
     end: int
     kind: str
-    _node: Node
+    node: Node
 
     @property
     def parent(self) -> str:
         """Looked up only when asked for: it takes as long as the leaf lies deep."""
-        parent = self._node.parent
+        parent = self.node.parent
         return parent.type if parent is not None else ""
 
 

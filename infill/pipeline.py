@@ -31,6 +31,7 @@ class Progress:
 
 
 OnStep = Callable[[Progress], None]
+Shape = Callable[[DenoiseRequest], DenoiseRequest]
 
 
 def fill(
@@ -49,16 +50,42 @@ def fill(
         InvalidHole: the request's offsets do not lie within the text.
         EngineError: the engine cannot serve the request.
     """
+    found = fill_all(engine, document, request, cancelled=cancelled, on_step=on_step, wanted=1)
+    return found if isinstance(found, Rejected) else found[0]
+
+
+def fill_all(
+    engine: Engine,
+    document: Document,
+    request: FillRequest,
+    *,
+    cancelled: threading.Event,
+    on_step: OnStep | None = None,
+    wanted: int | None = None,
+    shape: Shape | None = None,
+) -> tuple[Suggestion, ...] | Rejected:
+    """`fill` with every candidate that is kept, best first and no two alike; at most `wanted`.
+
+    `shape` may change what the engine is asked, to lay its canvases out say.
+    """
     began = time.perf_counter()
     hole = choose_hole(document, request.offset, request.end)
     info = engine.info()
     context = build_context(document, hole, info)
     ask = _ask(request, hole, context, info, _ms_since(began))
+    if shape is not None:
+        ask = shape(ask)
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, least=request.min_confidence)
     parses = partial(_parses, document=document, hole=hole, typed=context.prompt.typed)
-    outcome = _first_kept(denoised, judge, parses, cancelled)
-    return _answer(outcome, hole, ask, info.model, _ms_since(began))
+    start = hole.start - len(context.prompt.typed)
+    found: dict[str, Suggestion] = {}
+    for outcome in _kept(denoised, judge, parses, cancelled, wanted):
+        answer = _answer(outcome, hole, start, ask, info.model, _ms_since(began))
+        if isinstance(answer, Rejected):
+            return answer
+        found.setdefault(answer.text, answer)
+    return tuple(found.values())
 
 
 def fill_text(
@@ -118,32 +145,37 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
         on_step(Progress(step=step, hole=hole, start=hole.start - len(context.prompt.typed)))
 
 
-def _first_kept(
+def _kept(
     denoised: Step | Verdict,
     judge: Callable[[Canvas], Kept | Verdict],
     parses: Callable[[Kept], bool],
     cancelled: threading.Event,
-) -> _Outcome:
-    """The best candidate that survives, one with which the text parses before any other.
+    wanted: int | None,
+) -> list[_Outcome]:
+    """The candidates that survive, those with which the text parses before the others.
 
-    If none survives, the best and what is against it.
+    No more than `wanted`, and no more are looked at than that takes. If none survives, the best and what
+    is against it.
     """
     if isinstance(denoised, Verdict):
-        return _Outcome(result=denoised)
+        return [_Outcome(result=denoised)]
+    parsing: list[_Outcome] = []
     kept: list[_Outcome] = []
     rejected: list[_Outcome] = []
     for canvas in denoised.canvases:
         outcome = _Outcome(result=judge(canvas), canvas=canvas, steps=denoised.number)
         if cancelled.is_set():  # in a text that is hard to parse, each takes its time
-            return _Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)
+            return [_Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)]
         if not isinstance(outcome.result, Kept):
             rejected.append(outcome)
         # Where there is nothing to choose among, whether it parses changes nothing.
         elif len(denoised.canvases) == 1 or parses(outcome.result):
-            return outcome
+            parsing.append(outcome)
         else:
             kept.append(outcome)
-    return (kept or rejected)[0]
+        if len(parsing) == wanted:
+            break
+    return (parsing + kept)[:wanted] or rejected[:1]
 
 
 def _parses(result: Kept, document: Document, hole: Hole, typed: str) -> bool:
@@ -161,13 +193,13 @@ def _judge(canvas: Canvas, document: Document, hole: Hole, context: Context, lea
 
 
 def _answer(
-    outcome: _Outcome, hole: Hole, ask: DenoiseRequest, model: str, ms: float
+    outcome: _Outcome, hole: Hole, start: int, ask: DenoiseRequest, model: str, ms: float
 ) -> Suggestion | Rejected:
     canvas, result = outcome.canvas, outcome.result
     if isinstance(result, Kept) and canvas is not None:
         return Suggestion(
             text=result.text,
-            start=hole.start - len(ask.prompt.typed),
+            start=start,
             end=hole.end,
             confidence=_confidence(canvas, result),
             steps=outcome.steps,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from engine.request import CANVAS_LENGTHS
 from infill.errors import InfillError
+from lsp.commands import settings
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import STDIN
 from lsp.version import __version__
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_lsp(commands)
     _add_doctor(commands)
     _add_eval(commands)
+    settings.add_parser(commands)
     return parser
 
 

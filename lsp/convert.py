@@ -12,7 +12,7 @@ from lsprotocol import types
 
 from infill.lines import with_line_feeds
 from infill.request import Suggestion
-from lsp.documents import Change
+from lsp.documents import Change, OpenDocument
 from lsp.lines import Encoding, Lines
 
 
@@ -51,6 +51,35 @@ class Selected:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """The code points `start` to `end` become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def workspace_edit(
+    opened: OpenDocument, replacements: Iterable[Replacement], encoding: Encoding, *, versioned: bool = True
+) -> types.WorkspaceEdit:
+    """One edit of one open document, tied to the version it was made for.
+
+    Not `versioned` for a client that knows no `documentChanges`. The replacements are in offsets of the
+    document as it is now and do not overlap.
+    """
+    edits = [
+        types.TextEdit(range=range_of(opened.lines, r.start, r.end, encoding), new_text=r.text)
+        for r in replacements
+    ]
+    if not versioned:
+        return types.WorkspaceEdit(changes={opened.uri: edits})
+    document = types.OptionalVersionedTextDocumentIdentifier(uri=opened.uri, version=opened.version)
+    return types.WorkspaceEdit(
+        document_changes=[types.TextDocumentEdit(text_document=document, edits=list(edits))]
+    )
 
 
 def inline_item(

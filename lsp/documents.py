@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infill.document import Document
+from infill.reuse import Memory
 from lsp.lines import Encoding, Lines
 
 
@@ -24,13 +25,18 @@ class OpenDocument:
     """One text the client has open.
 
     `version` is the client's number, for messages. Whether an answer is still about this text is told by
-    `revision`, which grows with every change whatever a client does with its numbers.
+    `revision`, which grows with every change whatever a client does with its numbers. `deleted` tells
+    whether the last change only took something away. `memory` holds what was suggested for it, `requests`
+    counts how often something was asked for.
     """
 
     def __init__(self, uri: str, language: str, version: int, text: str) -> None:
         self.uri = uri
         self.version = version
         self.revision = 0
+        self.deleted = False
+        self.memory = Memory()
+        self.requests = 0
         self.document = Document(text, language)
         self.lines = Lines(text)
 
@@ -38,11 +44,13 @@ class OpenDocument:
         """Make one change; a range outside the text is clamped, one the wrong way round is turned."""
         self.revision += 1
         if change.start is None or change.end is None:
+            self.deleted = False  # we are sent edits: a whole new text is another text, not a deletion
             self.document.set_text(change.text)
             self.lines = Lines(change.text)
             return
         ends = (self.lines.offset(*change.start, encoding), self.lines.offset(*change.end, encoding))
         start, end = min(ends), max(ends)
+        self.deleted = not change.text and start < end
         self.document.edit(start, end, change.text)
         self.lines.replace(self.document.text, start, end, len(change.text))
 

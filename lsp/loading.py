@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from lsprotocol import types
 
 from engine.errors import EngineError
 from engine.request import Engine
+from lsp.progress import Progress
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -63,7 +63,8 @@ class Loading:
     async def load(self, server: InfillServer, loader: Loader, model: str | None) -> None:
         """Load the model; never raises, a failure is shown to the user."""
         began = time.perf_counter()
-        progress = _Progress(server)
+        progress = Progress(server, "Infill: loading the model")
+        server.status.loading(self.reason)
         loop = asyncio.get_running_loop()
 
         def report(message: str) -> None:
@@ -79,47 +80,12 @@ class Loading:
         finally:
             self._settled.set()
             progress.end(self.failure or "ready")
+        if server.loading is not self:
+            return  # the engine was restarted meanwhile
         if self.engine is None:
+            server.status.failed(self.reason)
             server.tell_once(self.reason, types.MessageType.Error)
         else:
             info, seconds = self.engine.info(), time.perf_counter() - began
+            server.status.loaded(info.model, automatic=server.settings.automatic)
             server.log(f"loaded {info.model} ({info.device}, {info.dtype}) in {seconds:.1f} s")
-
-
-class _Progress:
-    """Work-done progress, where the client knows it; the client's consent is not waited for."""
-
-    def __init__(self, server: InfillServer) -> None:
-        self._server = server
-        self._token = str(uuid.uuid4())
-        self._begun = False
-        self._last: str | None = None
-        self._ended: str | None = None
-        window = server.client_capabilities.window
-        if window is not None and window.work_done_progress:
-            params = types.WorkDoneProgressCreateParams(token=self._token)
-            server.background(self._begin(params))
-
-    async def _begin(self, params: types.WorkDoneProgressCreateParams) -> None:
-        await self._server.window_work_done_progress_create_async(params)
-        self._begun = True
-        self._send(types.WorkDoneProgressBegin(title="Infill: loading the model", message=self._last))
-        if self._ended is not None:
-            self._send(types.WorkDoneProgressEnd(message=self._ended))
-
-    def report(self, message: str) -> None:
-        """Say what is being done."""
-        self._last = message
-        if self._begun and self._ended is None:
-            self._send(types.WorkDoneProgressReport(message=message))
-
-    def end(self, message: str) -> None:
-        """Say how it ended."""
-        self._ended = message
-        if self._begun:
-            self._send(types.WorkDoneProgressEnd(message=message))
-
-    def _send(
-        self, value: types.WorkDoneProgressBegin | types.WorkDoneProgressReport | types.WorkDoneProgressEnd
-    ) -> None:
-        self._server.protocol.notify(types.PROGRESS, types.ProgressParams(token=self._token, value=value))

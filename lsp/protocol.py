@@ -44,7 +44,7 @@ _NOT_OURS = (
     types.WORKSPACE_EXECUTE_COMMAND,
 )
 """Built-in handlers of pygls that go: its copy of each text costs O(n) a keystroke and splits lines where
-the protocol does not; commands there are none."""
+the protocol does not; commands are answered by a feature of ours."""
 
 _READ_CAPABILITIES = (("general", "positionEncodings"), ("window", "workDoneProgress"))
 """The client capabilities that matter to us; the others may be from the future."""
@@ -151,7 +151,8 @@ class Protocol(LanguageServerProtocol):
             offered = general.position_encodings
             general.position_encodings = [kind for kind in POSITION_ENCODINGS if kind in offered] or None
         result: types.InitializeResult = yield from super().lsp_initialize(params)
-        result.capabilities.execute_command_provider = None
+        options = self.fm.feature_options.get(types.WORKSPACE_EXECUTE_COMMAND)
+        result.capabilities.execute_command_provider = options
         result.capabilities.workspace = None
         return result
 

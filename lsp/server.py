@@ -22,8 +22,12 @@ from lsp import features
 from lsp.documents import Documents
 from lsp.loading import Loader, Loading, load_in_process
 from lsp.logs import set_up_logging
+from lsp.offers import Offers
+from lsp.prefetch import Prefetch
 from lsp.protocol import Protocol
+from lsp.restraint import Pace
 from lsp.settings import Settings
+from lsp.status import NOTIFICATION, Status
 from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
@@ -60,6 +64,10 @@ class InfillServer(LanguageServer):
         self.documents = Documents()
         self.worker = Worker()
         self.loading = Loading()
+        self.status = Status(lambda params: self.protocol.notify(NOTIFICATION, params))
+        self.pace = Pace()
+        self.prefetch = Prefetch(self)
+        self.offers = Offers(self)
         self._loader = loader
         self._told: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -70,6 +78,41 @@ class InfillServer(LanguageServer):
         """Begin to load the model, in the background."""
         model = self.settings.model or self.options.model
         self.background(self.loading.load(self, self._loader, model))
+
+    def restart_engine(self) -> None:
+        """Let go of the model and everything it is doing, and load it anew."""
+        self.worker.close()
+        self.worker, self.loading = Worker(), Loading()
+        self.load_model()
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to know, for the command `infill.status`."""
+        engine, counts = self.loading.engine, self.status.counts
+        info = engine.info() if engine is not None else None
+        log = self.options.log_file
+        return {
+            "state": self.status.state,
+            "message": self.status.message,
+            "model": info and info.model,
+            "parameters": info and info.parameters,
+            "device": info and info.device,
+            "dtype": info and info.dtype,
+            "p50Ms": self.pace.percentile_ms(0.5),
+            "p90Ms": self.pace.percentile_ms(0.9),
+            "requests": counts.requests,
+            "offered": counts.offered,
+            "shown": counts.shown,
+            "accepted": counts.accepted,
+            "partiallyAccepted": counts.partially_accepted,
+            "rejected": counts.rejected,
+            "acceptedChars": counts.accepted_chars,
+            "reused": counts.reused,
+            "renoised": counts.renoised,
+            "prefetched": counts.prefetched,
+            "nothing": dict(counts.nothing),
+            "logFile": str(log.absolute()) if log is not None else None,
+            "version": __version__,
+        }
 
     def watch_client(self, process_id: int | None) -> None:
         """End when the client's process does, where the transport would not notice by itself.

@@ -4,13 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lsp.features import did_change, did_close, did_open, initialize, initialized, inline_completion
+from lsp.features import (
+    code_action,
+    code_action_resolve,
+    did_change,
+    did_close,
+    did_open,
+    did_partially_accept_completion,
+    did_show_completion,
+    execute_command,
+    fill_holes,
+    initialize,
+    initialized,
+    inline_completion,
+)
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
 
+FEATURES = (
+    initialize,
+    initialized,
+    did_open,
+    did_change,
+    did_close,
+    inline_completion,
+    did_show_completion,
+    did_partially_accept_completion,
+    execute_command,
+    fill_holes,
+    code_action,
+    code_action_resolve,
+)
+"""Every method that is answered; the order does not matter."""
+
+
 def register(server: InfillServer) -> None:
     """Connect every feature to a server."""
-    for feature in (initialize, initialized, did_open, did_change, did_close, inline_completion):
+    for feature in FEATURES:
         feature.register(server)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from lsp.convert import changes_of
+from lsp.holes import key_of
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -22,5 +23,6 @@ def register(server: InfillServer) -> None:
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         changed = params.text_document
         server.worker.supersede(changed.uri)
+        server.worker.supersede(key_of(changed.uri))
         if not server.documents.change(changed.uri, changed.version, changes_of(params.content_changes)):
             logger.warning("a document was changed that is not open")

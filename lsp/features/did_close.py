@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from lsp.holes import key_of
+
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
@@ -15,5 +17,10 @@ def register(server: InfillServer) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        server.worker.supersede(params.text_document.uri)
-        server.documents.close(params.text_document.uri)
+        uri = params.text_document.uri
+        server.worker.supersede(uri)
+        server.worker.supersede(key_of(uri))
+        server.prefetch.stop(uri)
+        server.documents.close(uri)
+        server.status.forget(uri)
+        server.pace.forget(uri)

@@ -7,13 +7,22 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from engine.errors import EngineError
 from engine.request import DenoiseRequest, EngineInfo, Step, Stop
+from lsp.editor_commands import COMMANDS
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.session import Session, connect
+
+
+def shown(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What of the items the user sees: all but the command that says what became of them."""
+    commands = [item["command"] for item in items]
+    assert all(c["command"] == "infill.accepted" and c["arguments"][0]["id"] for c in commands)
+    return [{name: value for name, value in item.items() if name != "command"} for item in items]
 
 
 def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
@@ -27,6 +36,8 @@ async def test_the_capability_is_advertised_and_no_more() -> None:
     assert answer["result"]["capabilities"] == {
         "positionEncoding": "utf-16",
         "inlineCompletionProvider": {},
+        "codeActionProvider": {"codeActionKinds": ["refactor.rewrite"], "resolveProvider": True},
+        "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
     }
 
@@ -35,7 +46,7 @@ async def test_a_suggestion_replaces_the_word_at_the_cursor_and_begins_with_it()
     async with connect(ScriptedEngine(["value + 1)"])) as session:
         session.open("value = 3\nprint(val\n")
         items = await session.inline(1, 9)
-    assert items == [{"insertText": "value + 1)", "range": span(1, 6, 9)}]
+    assert shown(items) == [{"insertText": "value + 1)", "range": span(1, 6, 9)}]
 
 
 async def test_a_suggestion_within_brackets_the_editor_closed_begins_with_the_typed_one() -> None:
@@ -44,7 +55,7 @@ async def test_a_suggestion_within_brackets_the_editor_closed_begins_with_the_ty
         session.open("print()\n")
         items = await session.inline(0, 6)
     assert engine.requests[0].prompt.prefix == "print"
-    assert items == [{"insertText": '("hi"', "range": span(0, 5, 6)}]
+    assert shown(items) == [{"insertText": '("hi"', "range": span(0, 5, 6)}]
 
 
 async def test_the_range_counts_in_the_client_s_units() -> None:
@@ -54,7 +65,7 @@ async def test_the_range_counts_in_the_client_s_units() -> None:
         async with connect(ScriptedEngine(["value"]), capabilities=capabilities) as session:
             session.open(text)
             items = await session.inline(0, start + 3)
-        assert items == [{"insertText": "value", "range": span(0, start, start + 3)}], encoding
+        assert shown(items) == [{"insertText": "value", "range": span(0, start, start + 3)}], encoding
 
 
 async def test_line_endings_in_a_suggestion_are_line_feeds() -> None:
@@ -72,7 +83,7 @@ async def test_the_selected_entry_of_the_popup_counts_as_typed() -> None:
         selected = {"range": span(1, 0, 3), "text": "print"}
         items = await session.inline(1, 3, selectedCompletionInfo=selected)
     assert engine.requests[0].prompt.typed == "print"
-    assert items == [{"insertText": "print(value)", "range": span(1, 0, 3)}]
+    assert shown(items) == [{"insertText": "print(value)", "range": span(1, 0, 3)}]
 
 
 async def test_a_selected_entry_that_is_not_a_word_is_brought_along() -> None:
@@ -143,7 +154,7 @@ async def test_waiting_for_another_document_s_request_counts_against_the_deadlin
     queued_s: float, left_ms: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("lsp.features.inline_completion.time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr("lsp.suggest.time", SimpleNamespace(perf_counter=lambda: now))
     gate = threading.Event()
     engine = ScriptedEngine(["1"], gate=gate)
     async with connect(engine, options={"deadline_ms": 1000}) as session:
@@ -190,7 +201,7 @@ async def test_a_request_is_about_the_text_before_the_edit_that_follows_it() -> 
     async with connect(engine) as session:
         session.open("x = \n")
         await session.inline(0, 4)
-        asked = session.ask_inline(0, 4)
+        asked = session.ask_inline(0, 4, trigger=1)
         session.change(2, {"text": "#\nx = \n"})
         assert (await session.answer_to(asked))["result"] == {"items": []}
     assert all(request.prompt.prefix.startswith("x") for request in engine.requests)
@@ -270,7 +281,7 @@ async def test_somebody_who_asks_with_a_key_waits_longer() -> None:
         session.open("x = \n")
         await session.inline(0, 4, trigger=2)
         await session.inline(0, 4, trigger=1)
-    automatic, invoked = engine.requests
+    automatic, invoked = engine.requests[:2]
     assert automatic.deadline_ms is not None
     assert invoked.deadline_ms is not None
     assert 900 < automatic.deadline_ms <= 1000 < 3900 < invoked.deadline_ms <= 4000

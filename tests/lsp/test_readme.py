@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import fields
 from pathlib import Path
 
-from lsp.commands import errors
-from lsp.settings import Settings
+from lsp.commands import errors, settings
+from lsp.settings import Settings, read_settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_settings_table_lists_every_setting_with_its_default() -> None:
+def test_the_settings_in_the_readme_have_the_defaults_it_says() -> None:
+    """It lists the most important ones; docs/settings.md has them all."""
     block = README.partition("<!-- settings")[2].partition("<!-- end -->")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", block, re.MULTILINE)
-    expected = [
-        (field.name, "none" if field.default is None else f"{field.default:g}") for field in fields(Settings)
-    ]
-    assert rows == expected
+    table = re.findall(r"^\| `(\w+)` \| (\S+) \|", settings.markdown(), re.MULTILINE)
+    assert rows
+    assert set(rows) <= set(table)
+
+
+def test_the_page_of_settings_and_their_schema_are_up_to_date() -> None:
+    """`infill settings --markdown` and `--json-schema` write them."""
+    assert (DOCS / "settings.md").read_text(encoding="utf-8") == settings.markdown()
+    assert (DOCS / "settings.schema.json").read_text(encoding="utf-8") == settings.json_schema()
+
+
+def test_the_schema_s_defaults_are_accepted() -> None:
+    schema = json.loads(settings.json_schema())
+    options = {name: one["default"] for name, one in schema["properties"].items()}
+    assert read_settings(options) == (Settings(), [])
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:

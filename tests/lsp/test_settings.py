@@ -12,10 +12,26 @@ from tests.lsp.session import connect
 
 
 def test_every_setting_is_read() -> None:
-    given = {"model": "dir", "deadline_ms": 250, "max_steps": 8, "seed": 3, "min_confidence": 0.5}
+    given = {
+        "model": "dir",
+        "deadline_ms": 250,
+        "max_steps": 8,
+        "seed": 3,
+        "min_confidence": 0.5,
+        "automatic": False,
+        "disabled_languages": ["markdown"],
+        "debounce_ms": 0,
+        "max_lines": 2,
+        "alternatives": 5,
+        "prefetch": False,
+        "popup": "always",
+        "popup_deadline_ms": 100,
+        "canvas": True,
+    }
     assert given.keys() == {field.name for field in fields(Settings)}
     settings, problems = read_settings(given)
-    assert (asdict(settings), problems) == (given, [])
+    assert ({**asdict(settings), "disabled_languages": ["markdown"]}, problems) == (given, [])
+    assert settings.disabled_languages == ("markdown",)
 
 
 @pytest.mark.parametrize("options", [None, {}, {"model": None, "seed": None}])
@@ -44,6 +60,12 @@ def test_nothing_given_means_the_defaults(options: object) -> None:
         ("min_confidence", math.nan),
         ("min_confidence", True),
         ("min_confidence", "0.5"),
+        ("automatic", 1),
+        ("disabled_languages", "python"),
+        ("disabled_languages", [1]),
+        ("debounce_ms", -1),
+        ("alternatives", 9),
+        ("popup", "sometimes"),
     ],
 )
 def test_a_bad_value_falls_back_and_is_named(name: str, value: object) -> None:

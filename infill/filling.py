@@ -1,0 +1,80 @@
+"""A text while its holes are being filled: which are, with what, and where the others lie now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infill.document import Document
+from infill.lines import with_line_feeds
+from infill.markers import Marker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A marker and its text: `start` to `end` of the document as it was becomes `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Filling:
+    """The document with the holes that are filled already; markers are those of the document as it was."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.filled: list[Filled] = []
+        self._shift = 0
+
+    def at(self, marker: Marker) -> tuple[int, int]:
+        """Where a marker behind all that is filled lies now."""
+        return marker.start + self._shift, marker.end + self._shift
+
+    def opened(self, marker: Marker) -> tuple[Document, int]:
+        """The document without a marker, and where its hole is."""
+        start, end = self.at(marker)
+        return self.document.filled(start, end, marker.lead), start + len(marker.lead)
+
+    def put(self, marker: Marker, text: str) -> None:
+        """Fill a marker."""
+        start, end = self.at(marker)
+        new = marker.lead + text
+        self.document = self.document.filled(start, end, new)
+        self._shift += len(new) - (end - start)
+        self.filled.append(Filled(start=marker.start, end=marker.end, text=new))
+
+    def parses_with(self, group: Sequence[Marker], texts: Sequence[str]) -> bool:
+        """Whether it would have no syntax error with these holes filled; False without a grammar."""
+        trial = self.copy()
+        for marker, new in zip(group, texts, strict=True):
+            trial.put(marker, new)
+        tree = trial.document.tree
+        return tree is not None and not tree.root_node.has_error
+
+    def middle(self, group: Sequence[Marker], texts: Sequence[str]) -> str:
+        """Everything from the first of these holes to the last as it would be, with bare line feeds.
+
+        It begins where `before` ends.
+        """
+        whole, out, at = self.document.text, "", self.before(group[0])
+        for index, (marker, new) in enumerate(zip(group, texts, strict=True)):
+            start, end = self.at(marker)
+            out += whole[at:start] + (marker.lead if index else "") + new
+            at = end
+        return with_line_feeds(out)
+
+    def before(self, marker: Marker) -> int:
+        """Where what stands before a hole ends: without a space, which a middle's first token brings along.
+
+        Indentation stays, and so does what a marker leads with.
+        """
+        text, start = self.document.text, self.at(marker)[0]
+        spaced = text[start - 1 : start] == " " and text[start - 2 : start].strip() != ""
+        return start - 1 if spaced and not marker.lead else start
+
+    def copy(self) -> Filling:
+        """One to try things on."""
+        twin = Filling(self.document)
+        twin._shift = self._shift
+        return twin

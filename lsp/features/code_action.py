@@ -1,0 +1,28 @@
+"""`textDocument/codeAction`: what Infill could do with a range; computed only once it is chosen.
+
+`PROVIDERS` is where a new kind of action is added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from lsp.actions import Provider, offer
+from lsp.rewriting import Rewriting
+
+if TYPE_CHECKING:
+    from lsp.server import InfillServer
+
+PROVIDERS: tuple[Provider, ...] = (Rewriting(),)
+
+
+def register(server: InfillServer) -> None:
+    """Connect the method to a server."""
+    kinds = sorted({kind for provider in PROVIDERS for kind in provider.kinds})
+    options = types.CodeActionOptions(code_action_kinds=kinds, resolve_provider=True)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
+    def code_action(params: types.CodeActionParams) -> list[types.CodeAction]:
+        return offer(PROVIDERS, server, params)
