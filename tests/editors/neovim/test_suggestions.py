@@ -151,7 +151,7 @@ def test_typing_against_a_suggestion_removes_it_at_once(scripted: Scripted) -> N
     shown(neovim, "item + other")
     neovim.keys("x<Tab>;")
     neovim.until(lambda: neovim.line().endswith(";)"), "typed")
-    assert neovim.line() == f"{CALL}x\t;)".expandtabs(4) or neovim.line() == f"{CALL}x\t;)"
+    assert neovim.line().split() == [f"{CALL}x", ";)"]  # a tab or blanks, as the user has it
     assert neovim.ghost() == ""
 
 
@@ -175,7 +175,7 @@ def test_astral_characters_and_dos_line_ends(scripted: Scripted) -> None:
     neovim.keys("A")
     shown(neovim, '"𝔘" * 2')
     neovim.keys("<C-l>")
-    shown(neovim, '𝔘" * 2')
+    shown(neovim, " * 2")
     neovim.keys("<Tab><Esc>")
     neovim.until(lambda: neovim.line() == 's = "😀é" + "𝔘" * 2', "accepted")
     neovim.keys("jA")

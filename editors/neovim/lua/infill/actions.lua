@@ -65,7 +65,7 @@ local function fill(name, argument)
   vim.cmd('let &g:undolevels = &g:undolevels')
   filling = filling + 1
   local asked = execute(name, argument, function(result)
-    if result.reason then
+    if type(result.reason) == 'string' then
       tell(result.reason, vim.log.levels.WARN)
     end
   end, function()
@@ -131,7 +131,8 @@ function M.show_status()
   execute('infill.status', nil, function(result)
     local lines = {}
     for _, name in ipairs(vim.fn.sort(vim.tbl_keys(result))) do
-      table.insert(lines, ('%s: %s'):format(name, tostring(result[name])))
+      table.insert(lines, ('%s: %s'):format(name,
+        type(result[name]) == 'table' and vim.inspect(result[name]) or tostring(result[name])))
     end
     tell(#lines > 0 and table.concat(lines, '\n') or require('infill.status').component())
   end)

@@ -55,8 +55,8 @@ end
 
 local function capabilities()
   local all = vim.lsp.protocol.make_client_capabilities()
-  -- Neovim before 0.12 does not ask for these by itself: we do.
-  all.textDocument.inlineCompletion = all.textDocument.inlineCompletion or { dynamicRegistration = false }
+  -- Neovim before 0.12 does not ask for these by itself: we do. Who wants none gets them in the popup.
+  all.textDocument.inlineCompletion = options.ghost and { dynamicRegistration = false } or nil
   return all
 end
 
