@@ -143,7 +143,7 @@ class Neovim:
         """Write a file and open it."""
         path = self.folder / name
         path.write_bytes(text.replace("\n", newline).encode())
-        self.nvim.command(f"edit {path}")
+        self.nvim.command(f"edit! {path}")
         return path
 
     def ready(self) -> None:

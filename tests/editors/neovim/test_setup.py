@@ -26,7 +26,7 @@ from tests.editors.neovim.child import PLUGIN, SERVER, Neovim
     ],
 )
 def test_a_wrong_option_is_named(neovim: Neovim, options: dict[str, Any], says: str) -> None:
-    with pytest.raises(pynvim.NvimError, match=".") as error:
+    with pytest.raises(pynvim.NvimError) as error:
         neovim.setup(**options)
     assert says in str(error.value)
 

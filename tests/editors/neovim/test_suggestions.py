@@ -1,4 +1,4 @@
-"""Suggestions in real Neovims with a scripted server: what is drawn, to the cell, and what accepting leaves."""
+"""Suggestions in real Neovims with a scripted server: what is drawn, and what accepting leaves."""
 
 from __future__ import annotations
 
