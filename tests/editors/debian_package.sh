@@ -33,8 +33,10 @@ rm -rf "$apt"
 loader=$(find "$folder/usr/lib" "$folder/lib" -name 'ld-linux-*.so.*' 2>/dev/null | head -1)
 libraries=$(dirname "$loader")
 for program in "$folder"/usr/bin/* ; do
-  # Scripts and links stay as they are.
-  test -L "$program" || ! patchelf --print-interpreter "$program" > /dev/null 2>&1 ||
+  program=$(readlink -f "$program") || continue
+  # Scripts stay as they are, and so does what a link names outside.
+  case $program in "$folder"/*) ;; *) continue ;; esac
+  ! patchelf --print-interpreter "$program" > /dev/null 2>&1 ||
     patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$program"
 done
 touch "$folder/.complete"
