@@ -128,7 +128,7 @@ end
 
 --- Start the server for a buffer, or connect the one that runs for its project.
 function M.start(bufnr)
-  if not is_ours(bufnr) then
+  if stopping or not is_ours(bufnr) then
     return
   end
   local command, where = M.command()
