@@ -23,8 +23,7 @@ local found = {}
 for row = 1, rows do
   for col = 1, columns do
     local group = vim.fn.synIDtrans(vim.fn.synID(row, col, 1))
-    found[#found + 1] = { vim.fn.screenstring(row, col), vim.fn.screenattr(row, col),
-      vim.fn.synIDattr(group, 'fg#', 'gui') }
+    found[#found + 1] = { vim.fn.screenstring(row, col), vim.fn.synIDattr(group, 'fg#', 'gui') }
   end
 end
 return found
@@ -43,17 +42,19 @@ def draw(program: str) -> str:
             neovim.nvim.command("normal! 7Gzt")
             neovim.nvim.funcs.cursor(14, 26)
             neovim.keys("a")
-            first = neovim.until(neovim.ghost, "suggested").split("\n")[0]
+            first = neovim.until(neovim.ghost, "suggested")
+            assert "\n" not in first, "the picture is of a suggestion of one line"
             neovim.nvim.command("redraw")
             top = neovim.nvim.funcs.line("w0")
             cells = neovim.lua(CELLS.replace("synID(row,", f"synID(row + {top - 1},"), ROWS, COLUMNS)
             row, col = 14 - top, len("        self.items.append(")
         finally:
             neovim.close()
-    ghost_attribute = cells[row * COLUMNS + col][1]
-    assert "".join(cell[0] for cell in cells[row * COLUMNS + col :][: len(first)]) == first
-    lines = [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
-    return _svg([[(c, GHOST if a == ghost_attribute else fg or TEXT) for c, a, fg in line] for line in lines])
+    begin = row * COLUMNS + col
+    assert "".join(text for text, _ in cells[begin : begin + len(first)]) == first
+    coloured = [(text, colour or TEXT) for text, colour in cells]
+    coloured[begin : begin + len(first)] = [(text, GHOST) for text in first]
+    return _svg([coloured[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)])
 
 
 def _svg(lines: list[list[tuple[str, str]]]) -> str:
