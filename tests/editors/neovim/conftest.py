@@ -77,7 +77,8 @@ def scripted(neovim: Neovim, tmp_path: Path) -> Scripted:
 def real(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neovim]:
     """A Neovim with the real server and the embedded model, which is loaded."""
     neovim = Neovim(program, tmp_path_factory.mktemp("neovim"))
-    neovim.setup(keymaps={"accept": "<Tab>", "dismiss": "<C-]>"})
+    keymaps = {"accept": "<Tab>", "accept_word": "<C-l>", "next": "<C-n>", "dismiss": "<C-]>"}
+    neovim.setup(keymaps=keymaps)
     neovim.edit("first.py", "x = 1\n")
     neovim.ready()
     yield neovim

@@ -6,6 +6,7 @@ is what accepting leaves.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.editors.neovim.child import Neovim
@@ -34,6 +35,26 @@ def test_a_suggestion_is_accepted_as_drawn_and_undone_in_one_step(example: Neovi
     assert text_of(example) == drawn
     example.keys("<Esc>u")
     example.until(lambda: example.line() == HOLE_LINE, "undone")
+
+
+def test_taking_a_word_changes_nothing_on_the_screen(example: Neovim) -> None:
+    example.keys("a")
+    ghost(example)
+    drawn = text_of(example)
+    example.keys("<C-l>")
+    example.until(lambda: example.line() != HOLE_LINE, "taken")
+    assert text_of(example) == drawn
+
+
+def test_going_through_the_alternatives_numbers_them(example: Neovim) -> None:
+    example.keys("a")
+    ghost(example)
+    example.keys("<C-n>")
+    numbered = example.until(lambda: re.search(r" \((\d)/(\d)\)$", example.ghost()), "numbered")
+    assert numbered is not None
+    index, count = int(numbered[1]), int(numbered[2])
+    assert index == min(2, count)
+    assert example.line() == HOLE_LINE
 
 
 def test_fast_typing_and_accepting_leaves_nothing_over(example: Neovim) -> None:
