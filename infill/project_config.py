@@ -29,6 +29,8 @@ LARGEST_BYTES = 64 * 1024
 SWITCHES = ("languages", "paths")
 """The tables of switches."""
 
+_OTHERS = ("check",)  # read by `infill.fixes.project`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Switches:
@@ -77,10 +79,9 @@ def read_project_config(data: bytes, allowed: Collection[str]) -> tuple[ProjectC
     for name, value in table.items():
         if name in allowed:
             settings[name] = value
-        elif name not in SWITCHES:
-            problems.append(
-                f"unknown key {name[:40]!r} in {FILE_NAME}; there are {', '.join((*allowed, *SWITCHES))}"
-            )
+        elif name not in (*SWITCHES, *_OTHERS):
+            known = ", ".join((*allowed, *SWITCHES, *_OTHERS))
+            problems.append(f"unknown key {name[:40]!r} in {FILE_NAME}; there are {known}")
     switches, wrong = read_switches(table, FILE_NAME)
     return ProjectConfig(settings=settings, switches=switches), problems + wrong
 

@@ -1,0 +1,70 @@
+-- :checkhealth infill
+
+local M = {}
+
+local health = vim.health
+
+local function check_neovim()
+  health.start('infill: Neovim')
+  if vim.fn.has('nvim-0.10') == 0 then
+    health.error('Neovim 0.10 or newer is needed')
+  elseif vim.lsp.inline_completion then
+    health.ok('Neovim has vim.lsp.inline_completion, which draws the suggestions')
+  else
+    health.ok('this Neovim has no vim.lsp.inline_completion (0.12 does): the plugin draws the suggestions')
+  end
+end
+
+local function check_server()
+  health.start('infill: server')
+  local server = require('infill.server')
+  local command, where = server.command()
+  if not command then
+    local advice = { 'uv tool install infill-ls', 'or: pipx install infill-ls', "or set the option cmd = { '/path/to/infill', 'lsp' }" }
+    health.error('the server was not found', advice)
+    for _, place in ipairs(server.places()) do
+      health.info(('looked in %s: %s'):format(place.what, place.path or 'not set'))
+    end
+    return
+  end
+  health.ok(('found in %s: %s'):format(where, table.concat(command, ' ')))
+  if vim.fn.executable(command[1]) == 0 then
+    health.error(command[1] .. ' cannot be run')
+    return
+  end
+  local done = vim.system({ command[1], '--version' }, { text = true, timeout = 20000 }):wait()
+  if done.code == 0 then
+    health.ok(vim.trim(done.stdout))
+  else
+    health.warn(('`%s --version` ended with %d'):format(command[1], done.code))
+  end
+end
+
+local function check_client()
+  health.start('infill: this session')
+  local clients = vim.lsp.get_clients({ name = 'infill' })
+  if #clients == 0 then
+    health.info('no server runs: it starts with the first file of a language it knows, after setup()')
+  end
+  for _, client in ipairs(clients) do
+    local buffers = vim.tbl_count(client.attached_buffers)
+    health.ok(('client %d, %d buffers, positions in %s, root %s'):format(
+      client.id, buffers, client.offset_encoding, client.config.root_dir or 'none'))
+  end
+  local status = require('infill.status').get()
+  health.info(('%s: %s'):format(status.state, status.message))
+  if status.model then
+    health.info('model: ' .. status.model)
+  end
+  if status.reason then
+    health.info('last reason for no suggestion: ' .. status.reason)
+  end
+end
+
+function M.check()
+  check_neovim()
+  check_server()
+  check_client()
+end
+
+return M
