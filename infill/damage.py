@@ -10,7 +10,7 @@ import warnings
 
 from infill.document import Document, Span
 
-_UNREADABLE = 10**6
+UNREADABLE = 10**6
 """The damage of a text that takes too long to parse: more than any that is counted."""
 
 
@@ -24,7 +24,7 @@ def damage(document: Document, start: int, end: int, new: str) -> int:
         return 0
     filled = document.filled(start, end, new)
     if filled.tree is None:
-        return _UNREADABLE
+        return UNREADABLE
     found = len(filled.faults())
     if found or end == len(document.text):
         return found
@@ -62,6 +62,9 @@ def _in_text(document: Document, offset: int) -> bool:
     if leaf is None:
         return False
     if leaf.start < offset:
+        # To the grammars a comment has the carriage return of its line's end.
+        if "comment" in leaf.kind and not document.text[offset : leaf.end].strip():
+            return False
         return "comment" in leaf.kind or "string" in leaf.kind
     return leaf.kind in ("string_content", "string_end", "string_fragment", "escape_sequence")
 

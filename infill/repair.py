@@ -25,11 +25,11 @@ from engine.request import (
     Segment,
 )
 from infill.checks import check_repetitive
-from infill.damage import damage, faults_with
+from infill.damage import UNREADABLE, damage, faults_with
 from infill.document import Document
 from infill.hole import Hole
 from infill.indentation import indent_of
-from infill.lines import line_end, line_start, newline_of, previous_line, with_line_feeds
+from infill.lines import line_start, newline_of, with_line_feeds
 from infill.request import Reason, Rejected, Suggestion
 
 _TOKEN = re.compile(r"\w+|\n[ \t]*|[^\w\s]")
@@ -40,6 +40,8 @@ _HEADS = ("(", "[", "{", '"', "'")
 """What it may lack at its beginning."""
 _SCORED = 6  # candidates that are worth the causal direction's time
 _LEAST_MS = 50.0  # even at the deadline: a fill that is cut is better than none
+_MOST_MS = 1000.0  # even without a deadline
+_PROBES = ("x", "pass", "")  # something that fits nearly everywhere
 _PARSED = 150  # candidates that are tried at all, a millisecond each in an ordinary file
 _TAILED = 4  # of the longest cuts, every tail is tried as well
 _STEPS = 6
@@ -100,13 +102,14 @@ def repair(
 ) -> Repaired:
     """The better of `text` and what it can be made into, to stand where `Suggestion.text` would.
 
-    `text` begins with the prompt's typed characters, save for an indentation, which no repair touches. It ends by `deadline_ms`,
-    counted from the call, give or take one denoising step.
+    `text` begins with the prompt's typed characters, save for an indentation, which no repair touches. It
+    ends by `deadline_ms`, counted from the call, give or take one denoising step.
 
     Raises:
         EngineError: the engine cannot serve it.
     """
-    ends = None if deadline_ms is None else time.perf_counter() + max(_LEAST_MS, deadline_ms) / 1000
+    left_ms = _MOST_MS if deadline_ms is None else min(_MOST_MS, max(_LEAST_MS, deadline_ms))
+    ends = time.perf_counter() + left_ms / 1000
     if prompt.typed.startswith("\n"):  # an indentation is no part of the text (see `infill.postprocess.Kept`)
         prompt = replace(prompt, prefix=prompt.prefix + prompt.typed, typed="")
     typed = len(prompt.typed)
@@ -118,7 +121,8 @@ def repair(
         typed=typed,
     )
     before = fill.damage(fill.text)
-    if before == 0:
+    # Grammars know no bare carriage return as a line's end, and what takes too long to parse is not known.
+    if before in (0, UNREADABLE) or newline_of(document.text, fill.start) == "\r":
         return fill.result(fill.text, How.KEPT, 0)
     found = _found(engine, fill, prompt, ends, cancelled, seed)
     better = [(left, candidate, how) for left, candidate, how in found if left < before]
@@ -160,7 +164,8 @@ def repair_suggestion(
         seed=seed,
     )
     elapsed_ms = suggestion.elapsed_ms + 1000 * (time.perf_counter() - began)
-    if found.damage and _breaks(document, suggestion.start, hole.end, found.text):
+    typed = document.text[suggestion.start : hole.start]
+    if found.damage and _breaks(document, suggestion.start, hole.end, typed):
         return Rejected(
             reason=Reason.BROKEN,
             text=found.text,
@@ -172,15 +177,12 @@ def repair_suggestion(
     return replace(suggestion, text=found.text, repaired=found.how.value, elapsed_ms=elapsed_ms)
 
 
-def _breaks(document: Document, start: int, end: int, new: str) -> bool:
-    """Whether all that is wrong with the text begins at `new`: it would parse with something better.
+def _breaks(document: Document, start: int, end: int, typed: str) -> bool:
+    """Whether a fill that does not parse is at fault itself: with something simple in its place all is well.
 
-    Where something is wrong elsewhere, nobody can tell, and nothing is said against `new`.
+    Otherwise nobody can tell, and nothing is said against it.
     """
-    first = previous_line(document.text, line_start(document.text, start))[0] or 0
-    faults = faults_with(document, start, end, new)
-    last = line_end(document.text, end) + start - end + len(new) + 1
-    return all(first <= fault.start <= last for fault in faults)
+    return any(damage(document, start, end, typed + probe) == 0 for probe in _PROBES)
 
 
 def _found(

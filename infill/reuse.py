@@ -92,8 +92,10 @@ class Memory:
         return None
 
 
-def renoise(rest: str) -> Shape:
+def renoise(rest: str, starts: int = 1) -> Shape:
     """Lays canvases out as what was typed, pinned, and `rest` under noise; not where that is too long.
+
+    There are `starts` of them, under more and more noise, where nobody asks for a number of candidates.
 
     Source: the warm start of a uniform-state diffusion, whose noise is a random token anywhere.
     """
@@ -108,7 +110,7 @@ def renoise(rest: str) -> Shape:
         head: Layout = (Segment(text=typed),) if typed else ()
         if gap:
             head += (Segment(free_tokens=gap),)
-        noises = [_NOISE[min(at, len(_NOISE) - 1)] for at in range(ask.candidates or len(_NOISE))]
+        noises = [_NOISE[min(at, len(_NOISE) - 1)] for at in range(ask.candidates or starts)]
         layouts = tuple((*head, Segment(text=rest, free_tokens=free, noise=noise)) for noise in noises)
         return replace(ask, prompt=replace(ask.prompt, typed=""), layouts=layouts)
 

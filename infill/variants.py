@@ -58,7 +58,7 @@ def fill_variants(
             cancelled=cancelled,
             on_step=on_step,
             wanted=wanted,
-            shape=renoise(rest) if rest is not None else None,
+            shape=renoise(rest, info.candidates) if rest is not None else None,
         )
 
     found = go(request.canvas_tokens, rest)

@@ -13,6 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Triton decides whether to interpret kernels when they are defined, so this too must come first.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# Engines that tests start are processes of their own, which have to find the fakes.
+_ROOT = str(Path(__file__).resolve().parent.parent)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+
 # The user's own engine and choice of a model are left alone, by subprocesses too.
 _FOLDER = Path(tempfile.mkdtemp(prefix="infill-"))
 os.environ["INFILL_RUNTIME_DIR"] = str(_FOLDER / "run")

@@ -181,12 +181,15 @@ def _filled(model: DiffusionGemma, size: Size, device: torch.device) -> PrefixCa
 def _denoise(model: DiffusionGemma, graphs: DenoiseGraphs, canvas: Tensor, size: Size) -> Tensor:
     """A canvas's steps with the sampler's work in them, and no stop but at the end."""
     generator = torch.Generator(device=canvas.device).manual_seed(0)
+    everywhere = torch.arange(size.canvas, device=canvas.device)
     soft = None
     for _ in range(size.steps):
-        scaled = model.logits(graphs(canvas, soft)) / 0.6
-        drawn = sampler.sample(scaled, generator)
-        accepted = sampler.accept(sampler.entropy(scaled), 0.1)
+        logits = model.logits(graphs(canvas, soft)).flatten(0, 1)
+        choice = sampler.choose(
+            logits, 0.6, lambda p: sampler.draw_by_inversion(p, everywhere, size.canvas, generator)
+        )
+        accepted = sampler.accept(choice.entropy[None], 0.1)
         noise = sampler.random_canvas((1, size.canvas), size.model.vocab_size, generator)
-        canvas = torch.where(accepted, drawn, noise)
-        soft = model.soft_embed(scaled.to(torch.bfloat16))
-    return scaled.argmax(-1)
+        canvas = torch.where(accepted, choice.sampled[None], noise)
+        soft = model.mean_embed(choice.probabilities)[None]
+    return choice.argmax[None]

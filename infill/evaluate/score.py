@@ -118,7 +118,10 @@ def fill_hole(
     candidates: int | None = None,
     decoding: Decoding | None = None,
 ) -> Fill:
-    """Fill one hole as a user would get it who asked with a key; of the answer, nothing is in the request."""
+    """Fill one hole as a user would get it who asked with a key, but for the repair of what does not parse.
+
+    Of the answer, nothing is in the request.
+    """
     request = FillRequest(
         text=hole.before + hole.after,
         language="python",
@@ -128,6 +131,7 @@ def fill_hole(
         seed=seed,
         inside_word=True,
         decoding=decoding,
+        repair=False,
     )
     outcome = fill_text(engine, request)
     rejected = outcome.reason.name.lower() if isinstance(outcome, Rejected) else None

@@ -6,11 +6,12 @@ import threading
 
 import pytest
 
+from engine.request import Prompt
 from infill.context import build_context
 from infill.document import Document
 from infill.hole import choose_hole
 from infill.pipeline import fill_text
-from infill.repair import How, Repaired, repair
+from infill.repair import How, Repaired, repair, repair_suggestion
 from infill.request import Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import CURSOR, request_for
@@ -73,9 +74,30 @@ def test_nothing_is_repaired_without_a_grammar() -> None:
     assert repaired("a (█\n", "[[", language="plaintext").how is How.KEPT
 
 
-def test_a_fill_beyond_repair_is_turned_down_with_a_reason() -> None:
+def test_nothing_is_said_against_a_fill_where_nothing_would_parse() -> None:
     # Whatever stands in the hole, the line goes on with what no grammar knows.
     answer = fill_text(ScriptedEngine(["2"]), request_for("x = █ $ ? $\n"))
+    assert isinstance(answer, Suggestion)
+
+
+def test_a_fill_that_breaks_the_text_is_turned_down_where_there_was_no_time_to_repair_it() -> None:
+    document = Document("x = \n", "python")
+    hole = choose_hole(document, 4)
+    broken = Suggestion(
+        text=" 1 +",
+        start=3,
+        end=4,
+        confidence=0.9,
+        steps=1,
+        canvas_tokens=32,
+        elapsed_ms=1.0,
+        model="scripted",
+    )
+    over = threading.Event()
+    over.set()
+    prompt = Prompt(prefix="x =", suffix="\n", typed=" ")
+    engine = ScriptedEngine(["2"])
+    answer = repair_suggestion(engine, document, hole, prompt, broken, deadline_ms=None, cancelled=over)
     assert isinstance(answer, Rejected)
     assert answer.reason is Reason.BROKEN
 

@@ -31,7 +31,7 @@ async def working(
 
 async def shown(session: Session, engine: ScriptedEngine, path: Path) -> list[str]:
     """Ask on the second line of an open file, and say which snippets the model got."""
-    await session.inline(1, 2, uri=path.as_uri())
+    await session.inline(1, 2, uri=path.as_uri(), trigger=1)  # not from memory
     return [f"{s.path}: {s.text}" for s in engine.requests[-1].prompt.snippets]
 
 

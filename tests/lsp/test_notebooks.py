@@ -52,7 +52,7 @@ def change_notebook(session: Session, **cells: Any) -> None:
 
 async def prompt_at(session: Session, engine: ScriptedEngine, number: int, column: int) -> str:
     """The text before the hole and after it, at a column of a cell's first line."""
-    await session.inline(0, column, uri=cell(number))
+    await session.inline(0, column, uri=cell(number), trigger=1)  # not from memory
     prompt = engine.requests[-1].prompt
     return f"{prompt.prefix}{prompt.typed}█{prompt.suffix}"
 
@@ -106,7 +106,7 @@ async def test_the_selected_entry_of_the_popup_is_the_cell_s_own() -> None:
         items = await session.inline(
             0, 3, uri=cell(1), selectedCompletionInfo={"range": whole, "text": "print"}
         )
-    assert items == [{"insertText": "print(1)", "range": whole}]
+    assert [(item["insertText"], item["range"]) for item in items] == [("print(1)", whole)]
 
 
 async def test_cells_are_edited_added_moved_and_removed() -> None:
