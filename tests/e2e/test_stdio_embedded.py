@@ -47,7 +47,7 @@ async def client() -> AsyncIterator[LanguageClient]:
     await client.stop()
 
 
-async def test_a_hole_in_an_example_gets_one_suggestion_or_a_reason(client: LanguageClient) -> None:
+async def test_a_hole_in_an_example_gets_suggestions_or_a_reason(client: LanguageClient) -> None:
     assert client.messages == []
     assert "loaded embedded" in client.log_messages[0].message
     text = EXAMPLE.read_text(encoding="utf-8")
@@ -71,8 +71,8 @@ async def test_a_hole_in_an_example_gets_one_suggestion_or_a_reason(client: Lang
     if not answer.items:
         assert re.search(r": nothing: \w", said)
         return
-    assert said.endswith(": 1 item")
-    [item] = answer.items
+    assert re.search(r": [1-9] items?$", said)
+    item = answer.items[0]
     assert item.range is not None
     assert item.range.start.line == item.range.end.line == line
     assert item.range.start.character <= column <= item.range.end.character

@@ -14,7 +14,7 @@ import pytest
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
 
-from tests.e2e.test_stdio import EDITORS, TIMEOUT_S, ask, engine_state, initialize_params
+from tests.e2e.test_stdio import EDITORS, TIMEOUT_S, ask, engine_state, initialize_params, inline_params
 from tests.infill.test_ignore import write
 
 COMMAND = [sys.executable, "-m", "tests.fakes.server", "--snippets"]
@@ -53,7 +53,12 @@ def open_file(client: LanguageClient, path: Path, text: str) -> str:
 
 async def prompt_of(client: LanguageClient, uri: str, line: int, column: int) -> dict[str, Any]:
     """Ask for a suggestion, and say what the model was shown."""
-    assert len(await ask(client, uri, line, column)) == 1
+    params = inline_params(uri, line, column)
+    # With a key: what is asked for again while typing is answered from memory.
+    params.context.trigger_kind = types.InlineCompletionTriggerKind.Invoked
+    answer = await asyncio.wait_for(client.text_document_inline_completion_async(params), TIMEOUT_S)
+    assert isinstance(answer, types.InlineCompletionList)
+    assert len(answer.items) == 1
     prompt: dict[str, Any] = (await engine_state(client))["prompts"][-1]._asdict()
     return prompt
 
