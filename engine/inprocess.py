@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from engine.canvases import Spans, by_score, canvases_of, middles_of
 from engine.request import (
     CANVAS_LENGTHS,
     Canvas,
-    CanvasToken,
     Decoding,
     DenoiseRequest,
     EngineInfo,
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from engine.network import Network
     from engine.tokenizer import Tokenizer
 
-
-Spans = tuple[tuple[tuple[int, int], ...], ...]
-"""For each candidate, the canvas positions of its segments."""
 
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
@@ -206,8 +203,8 @@ class InProcessEngine:
         )
         propose = repeat_context if decoding is Decoding.VERIFY else _nothing
         for draft in write(self._network, self._cache, plan, rules, propose, cancelled):
-            step = self._as_step(draft, self._canvases(draft))
-            yield step if step.stop is None else replace(step, canvases=_by_score(step.canvases))
+            canvases = canvases_of(draft, self._tokenizer)
+            yield _as_step(draft, canvases if draft.stop is None else by_score(canvases))
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """The causal direction's log-probabilities; see `engine.request.Engine.score`."""
@@ -317,64 +314,20 @@ class InProcessEngine:
         return plan, arranged.spans
 
     def _step(self, draft: Draft, spans: Spans) -> Step:
-        canvases = self._canvases(draft)
-        if spans:
-            canvases = [
-                replace(canvas, segments=self._segments(ids, of), candidate=index)
-                for index, (canvas, ids, of) in enumerate(
-                    zip(canvases, draft.tokens.tolist(), spans, strict=True)
-                )
-            ]
-        if draft.stop is not None and len(canvases) > 1:
-            canvases = self._ranked(canvases, draft.tokens.tolist())
-        return self._as_step(draft, canvases)
-
-    def _canvases(self, draft: Draft) -> list[Canvas]:
-        rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
-        return [self._canvas(*row) for row in rows]
-
-    def _as_step(self, draft: Draft, canvases: Sequence[Canvas]) -> Step:
-        return Step(
-            number=draft.number, canvases=tuple(canvases), elapsed_ms=draft.elapsed_ms, stop=draft.stop
-        )
-
-    def _ranked(self, canvases: list[Canvas], tokens: list[list[int]]) -> list[Canvas]:
-        """Best first by what the causal direction, which wrote none of them, makes of each."""
         from engine.causal import score
 
-        middles = [ids[: self._end(ids)] for ids in tokens]
-        scores = score(self._network, self._cache, middles, self._tokenizer.end)
-        scored = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
-        return list(_by_score(scored))
-
-    def _segments(self, ids: list[int], spans: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
-        end = self._end(ids)
-        return tuple(self._tokenizer.decode(ids[a : min(b, end)]) for a, b in spans)
-
-    def _end(self, ids: list[int]) -> int:
-        """Any special token ends the middle: the end marker, and the padding behind it."""
-        pieces = self._tokenizer.pieces
-        return next((index for index, token in enumerate(ids) if not pieces[token]), len(ids))
-
-    def _canvas(self, ids: list[int], confidences: list[float], free: list[bool]) -> Canvas:
-        import math
-
-        end = self._end(ids)
-        # The end marker is part of what the model claims, what it had to write is not.
-        counted = [c for c, chosen in zip(confidences[: end + 1], free, strict=False) if chosen]
-        return Canvas(
-            text=self._tokenizer.decode(ids[:end]),
-            tokens=tuple(
-                CanvasToken(text=text, confidence=confidence)
-                for text, confidence in zip(self._tokenizer.texts(ids[:end]), confidences, strict=False)
-            ),
-            ended=end < len(ids),
-            score=sum(math.log(max(c, 1e-9)) for c in counted) / max(1, len(counted)),
-        )
+        canvases = canvases_of(draft, self._tokenizer, spans)
+        if draft.stop is not None and len(canvases) > 1:
+            # By what the causal direction, which wrote none of them, makes of each.
+            middles = middles_of(draft, self._tokenizer)
+            scores = score(self._network, self._cache, middles, self._tokenizer.end)
+            canvases = [replace(c, score=s) for c, s in zip(canvases, scores, strict=True)]
+            return _as_step(draft, by_score(canvases))
+        return _as_step(draft, canvases)
 
 
-def _by_score(canvases: Sequence[Canvas]) -> tuple[Canvas, ...]:
-    return tuple(sorted(canvases, key=lambda canvas: canvas.score, reverse=True))
+def _as_step(draft: Draft, canvases: Sequence[Canvas]) -> Step:
+    return Step(number=draft.number, canvases=tuple(canvases), elapsed_ms=draft.elapsed_ms, stop=draft.stop)
 
 
 def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
