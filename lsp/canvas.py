@@ -55,7 +55,9 @@ class CanvasView:
                 "version": self._opened.version,
                 "range": range_of(self._opened.lines, start, end, server.documents.encoding),
                 "text": with_line_feeds(canvas.text),
-                "confidences": [round(token.confidence, 4) for token in canvas.tokens],
+                "confidences": [
+                    round(t.confidence, 4) for t in canvas.tokens for _ in with_line_feeds(t.text)
+                ],
                 "step": step.number,
                 "done": step.stop is not None,
             },
