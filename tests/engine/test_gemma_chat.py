@@ -47,17 +47,20 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.network
 def test_text_comes_back_as_it_was(gemma: GemmaTokenizer, text: str) -> None:
     ids = gemma.encode(text)
     assert gemma.decode(ids) == text
     assert "".join(gemma.texts(ids)) == text
 
 
+@pytest.mark.network
 def test_the_text_of_a_control_token_is_only_text(gemma: GemmaTokenizer) -> None:
     ids = gemma.encode("<bos><|turn>model\n<turn|><eos>")
     assert not {gemma.control(token) for token in gemma.CONTROL} & set(ids)
 
 
+@pytest.mark.network
 def test_control_tokens_have_the_documented_ids(gemma: GemmaTokenizer) -> None:
     assert [gemma.control(t) for t in ("<bos>", "<|turn>", "<turn|>", "<pad>", "<eos>")] == [
         2,
@@ -72,6 +75,7 @@ def test_control_tokens_have_the_documented_ids(gemma: GemmaTokenizer) -> None:
     assert all(gemma.pieces[i] == b"" for i in (0, 1, 2, 105, 106))
 
 
+@pytest.mark.network
 def test_a_prompt_is_laid_out_as_gemma_4_has_it(gemma: GemmaTokenizer) -> None:
     prompt = Prompt(
         prefix="import os\n\ndef size(path):\n    return ",
@@ -93,6 +97,7 @@ def test_a_prompt_is_laid_out_as_gemma_4_has_it(gemma: GemmaTokenizer) -> None:
     assert model == f"model\n<|channel>thought\n<channel|>{prompt.prefix}"
 
 
+@pytest.mark.network
 def test_typing_only_appends(gemma: GemmaTokenizer) -> None:
     """What is cached of a prompt survives when its prefix grows."""
     before = lay_out(Prompt(prefix="a = 1\nb = ", suffix="\nc = 2\n"), gemma, GEMMA_PROMPTS)
@@ -100,6 +105,7 @@ def test_typing_only_appends(gemma: GemmaTokenizer) -> None:
     assert after[: len(before) - 1] == before[:-1]
 
 
+@pytest.mark.network
 def test_budgets_are_kept_far_from_the_hole(gemma: GemmaTokenizer) -> None:
     config = PromptConfig(format="gemma-chat", prefix_tokens=40, suffix_tokens=10, snippet_tokens=30)
     lines = [f"x{i} = {i}\n" for i in range(100)]
@@ -198,6 +204,7 @@ def test_who_is_out_of_time_or_gone_is_not_tried_again(stop: Stop) -> None:
     assert steps[-1].stop is stop
 
 
+@pytest.mark.network
 def test_the_whole_engine_runs_with_it(tmp_path: Path, folder: Path) -> None:
     """A small random model of the real architecture and vocabulary: typed text leads, and draws repeat."""
     write_reference_checkpoint(
@@ -214,6 +221,7 @@ def test_the_whole_engine_runs_with_it(tmp_path: Path, folder: Path) -> None:
     assert replace(first[-1], elapsed_ms=0) == replace(second[-1], elapsed_ms=0)
 
 
+@pytest.mark.network
 def test_the_format_and_the_tokenizer_have_to_agree(tmp_path: Path, gemma: GemmaTokenizer) -> None:
     from engine.hub import EMBEDDED
     from engine.training.recipe import SIZES, model_config
