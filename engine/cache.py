@@ -111,7 +111,8 @@ class PrefixCache:
 
     def _larger(self, index: int, store: list[Tensor], capacity: int) -> Tensor:
         layer, used = self.config.layers[index], len(self.tokens)
-        new = torch.empty(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
+        # Zeros: a step of fixed shape masks what lies behind the prefix, but a NaN shines through any mask.
+        new = torch.zeros(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
         if store:
             new[:, :, :used] = store[index][:, :, :used]
         return new

@@ -42,6 +42,19 @@ def test_a_step_of_fixed_shape_is_the_plain_step(model: DiffusionGemma) -> None:
             torch.testing.assert_close(found, _plain(model, cache, canvas, given), atol=1e-4, rtol=0)
 
 
+def test_what_a_bucket_masks_is_no_nan(model: DiffusionGemma) -> None:
+    """Whatever the memory held before: torch fills what is left uninitialised with NaN in this mode."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+        cache.reserve(600)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for layer in range(len(model.config.layers)):
+        for part in cache.first(layer, 600):
+            assert part.isfinite().all()
+
+
 def test_buckets_are_powers_of_two() -> None:
     assert [bucket_of(n) for n in (0, 1, 256, 257, 2048, 6000)] == [256, 256, 256, 512, 2048, 8192]
 
