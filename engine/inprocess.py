@@ -68,6 +68,9 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     # Read by GNU's OpenMP as it starts: how long its threads spin at a barrier before they sleep. Its own
     # choice is milliseconds, which on cores shared with other programs are lost at every matrix product.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    # Read by oneDNN: how many products, each of its own shape, it keeps prepared. A thousand, its own choice,
+    # are hundreds of megabytes, and prompts of all lengths have as many shapes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     import torch
 
     from engine.gemma_chat import prompts_of

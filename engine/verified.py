@@ -29,6 +29,7 @@ Propose = Callable[[Sequence[int], Sequence[int]], Sequence[int]]
 """(prompt, written) -> what may come next, in order; empty where there is no idea."""
 
 _LONGEST_DRAFT = 8
+_BLOCK = 16  # rows are padded to a multiple: every new shape costs the libraries memory that they keep
 _SPECIAL = frozenset(int(special) for special in Special)
 
 
@@ -139,7 +140,7 @@ def _logits(
     """Logits (rows, longest draft + 1, vocab) of what follows each row, and each token of its draft."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     inputs = [[cache.tokens[last], *row.ids, *draft] for row, draft in zip(rows, drafts, strict=True)]
-    longest = max(len(ids) for ids in inputs)
+    longest = -(-max(len(ids) for ids in inputs) // _BLOCK) * _BLOCK
     ids = torch.tensor([i + [Special.PAD.value] * (longest - len(i)) for i in inputs], device=cache.device)
     positions = torch.arange(last, last + longest, device=cache.device)[None]
     states = model.encode(ids, positions, after_cache(cache, last, longest))
