@@ -11,19 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from infill.request import Suggestion
 from lsp.snapshot import Empty
 
 NOTIFICATION = "infill/status"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offered:
-    """A suggestion that was sent to the client, and the text it was for; `id` is what the client calls it."""
-
-    id: str
-    uri: str
-    suggestion: Suggestion
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from lsp.commands.actions import add_group
 from lsp.commands.errors import CommandError, Exit
 from lsp.version import __version__
 
@@ -16,28 +17,28 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Subparsers) -> None:
     """Add `engine` and what it can do to the command line."""
-    parser = commands.add_parser("engine", help="the engine all editors share: start, stop, status, run")
-    kinds = parser.add_subparsers(title="what to do", metavar="ACTION", required=True)
-    for name, run, summary in (
-        ("start", _start, "start it and leave it running"),
-        ("run", _run, "run it here, logging to standard error"),
-        ("stop", _stop, "end it"),
-        ("status", _status, "show its model, memory, clients, queue and latencies"),
-    ):
-        kind = kinds.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        kind.add_argument("--debug", action="store_true", help="show where an internal error happened")
-        kind.set_defaults(run=run)
-        if name in ("start", "run"):
-            kind.add_argument(
-                "--port", type=int, help="listen on this loopback port too, for other tools; 0: any"
-            )
-            kind.add_argument(
-                "--linger-s", type=float, default=None, help="end so long after the last client; never"
-            )
-            kind.add_argument("--idle-s", type=float, default=1800.0, help="unload unused models after this")
-        if name == "status":
-            kind.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
-            kind.add_argument("--watch", action="store_true", help="go on showing it until interrupted")
+    _, actions = add_group(
+        commands,
+        "engine",
+        "the engine all editors share: start, stop, status, run",
+        (
+            ("start", _start, "start it and leave it running"),
+            ("run", _run, "run it here, logging to standard error"),
+            ("stop", _stop, "end it"),
+            ("status", _status, "show its model, memory, clients, queue and latencies"),
+        ),
+    )
+    for parser in (actions["start"], actions["run"]):
+        parser.add_argument(
+            "--port", type=int, help="listen on this loopback port too, for other tools; 0: any"
+        )
+        parser.add_argument(
+            "--linger-s", type=float, default=None, help="end so long after the last client; never"
+        )
+        parser.add_argument("--idle-s", type=float, default=1800.0, help="unload unused models after this")
+    status = actions["status"]
+    status.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+    status.add_argument("--watch", action="store_true", help="go on showing it until interrupted")
 
 
 def _start(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from lsp.commands.actions import add_group
 from lsp.commands.errors import Exit
 
 if TYPE_CHECKING:
@@ -15,20 +16,20 @@ EMBEDDED = "embedded"
 
 def add_parser(commands: Subparsers) -> Subparsers:
     """Add `model` and what it can do to the command line; returns it for what others add."""
-    parser = commands.add_parser("model", help="models: list, pull, remove, use, info")
-    kinds = parser.add_subparsers(title="what to do", metavar="ACTION", required=True)
-    for name, run, summary in (
-        ("list", _list, "list the models on this machine"),
-        ("pull", _pull, "fetch a model from the hub, going on where an earlier try stopped"),
-        ("remove", _remove, "remove a fetched model"),
-        ("use", _use, "use this model from now on where nothing else is asked for"),
-    ):
-        kind = kinds.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        kind.add_argument("--debug", action="store_true", help="show where an internal error happened")
-        kind.set_defaults(run=run)
-        if name != "list":
-            what = "DIR|HUB_ID|embedded" if name == "use" else "HUB_ID"
-            kind.add_argument("name", metavar=what)
+    kinds, actions = add_group(
+        commands,
+        "model",
+        "models: list, pull, remove, use, info",
+        (
+            ("list", _list, "list the models on this machine"),
+            ("pull", _pull, "fetch a model from the hub, going on where an earlier try stopped"),
+            ("remove", _remove, "remove a fetched model"),
+            ("use", _use, "use this model from now on where nothing else is asked for"),
+        ),
+    )
+    for name in ("pull", "remove"):
+        actions[name].add_argument("name", metavar="HUB_ID")
+    actions["use"].add_argument("name", metavar="DIR|HUB_ID|embedded")
     return kinds
 
 
