@@ -165,9 +165,12 @@ async def test_a_request_for_something_else_ends_prefetching() -> None:
         [item] = await session.inline(0, 4)
         gate.clear()
         await run(session, "infill.accepted", *item["command"]["arguments"])
+        async with asyncio.timeout(30):
+            while len(engine.requests) < 2:  # what was never begun is not ended either
+                await asyncio.sleep(0)
         session.change(2, insertion(0, 0, "abc"))
         asked = session.ask_inline(0, 7)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(engine.requests) < 3 and Stop.CANCELLED not in engine.stops:
                 await asyncio.sleep(0)
         gate.set()
