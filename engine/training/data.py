@@ -39,7 +39,9 @@ class Batch:
     weight: (rows, CANVAS_AREA) float32, each position's share of the loss; start: (rows, CANVAS_AREA),
     for each canvas position the encoder index its canvas begins at; offset: (CANVAS_AREA,), its index
     within its canvas; group: (CANVAS_AREA,), which canvas it belongs to; own: (rows, CANVAS_AREA) bool,
-    corrupted positions that are to hold what the model itself makes of the noisy canvas.
+    corrupted positions that are to hold what the model itself makes of the noisy canvas; in_middle:
+    (rows, SEQUENCE) float32, the share of the row's canvases whose middle, end marker included, holds that
+    encoder token.
     """
 
     ids: Tensor
@@ -50,6 +52,7 @@ class Batch:
     offset: Tensor
     group: Tensor
     own: Tensor
+    in_middle: Tensor
 
 
 class Shards:
@@ -157,6 +160,7 @@ def make_batch(
     ids = np.full((rows, SEQUENCE), Special.PAD, dtype=np.int64)
     canvas = np.full((rows, groups, size), Special.PAD, dtype=np.int64)
     begin = np.zeros((rows, groups), dtype=np.int64)
+    in_middle = np.zeros((rows, SEQUENCE), dtype=np.float32)
     for row, index in enumerate(chosen):
         suffix, prefix, starts = shards.example(int(index))
         head = np.concatenate(([Special.BOS, Special.SUFFIX], suffix, [Special.PREFIX]))
@@ -167,6 +171,7 @@ def make_batch(
             canvas[row, group, : len(middle)] = middle
             canvas[row, group, len(middle)] = Special.EOM
             begin[row, group] = len(head) + start
+            in_middle[row, len(head) + start : len(whole)] += 1 / groups
     t = np.full((rows, groups), noise) if noise is not None else noise_levels((rows, groups), rng)
     corrupt = rng.random(canvas.shape) < t[..., None]
     kind = rng.random((rows, groups))
@@ -188,6 +193,7 @@ def make_batch(
         offset=torch.arange(CANVAS_AREA) % size,
         group=torch.arange(CANVAS_AREA) // size,
         own=torch.from_numpy(own.reshape(flat)),
+        in_middle=torch.from_numpy(in_middle),
     )
 
 

@@ -1,13 +1,14 @@
 """Turns a run into a checkpoint: `python -m engine.training.export --run .runs/cooled --to FOLDER`.
 
-Writes config.json, generation_config.json, infill.json and model.safetensors (bfloat16); the tokenizer is
-copied from `--tokenizer` unless it lies there already. The sampler's settings already in the target
-folder are kept, since they are tuned apart from training.
+Writes config.json, generation_config.json, infill.json, model.safetensors (bfloat16) and training.json, from
+which training can go on; the tokenizer is copied from `--tokenizer` unless it lies there already. The
+sampler's settings already in the target folder are kept, since they are tuned apart from training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from engine.config_json import read_sampler_config, write_configs
 from engine.model import DiffusionGemma
 from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS
 from engine.training.recipe import SIZES, Recipe, model_config
+from engine.training.trainer import TRAINED
 from engine.weights import save_model
 
 DEFAULT_SAMPLER = SamplerConfig(
@@ -52,6 +54,8 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
     )
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)
+    trained = {name: saved["state"][name] for name in ("batch", "seconds")}
+    (folder / TRAINED).write_text(json.dumps(trained) + "\n", encoding="utf-8")
     if tokenizer is not None:
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
     return model

@@ -22,16 +22,23 @@ SOFT_TEMPERATURE = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Nats per token: `causal` over the encoder's tokens, `denoising` over the weighted canvas."""
+    """Nats per token.
+
+    `causal` is the next token's over all of the encoder's, `middle` the same over those of middles and
+    their end markers only, which is what writing left to right is made of; `denoising` is over the weighted
+    canvas and zero where it was not asked for.
+    """
 
     causal: Tensor
+    middle: Tensor
     denoising: Tensor
 
 
-def causal_loss(model: DiffusionGemma, batch: Batch) -> Tensor:
-    """Next-token cross-entropy over suffix, prefix, middle and its end marker, mean over real tokens."""
+def causal_loss(model: DiffusionGemma, batch: Batch) -> Losses:
+    """Next-token cross-entropy over suffix, prefix, middle and its end marker."""
     states, _ = _encode(model, batch.ids)
-    return _next_token(model, states, batch.ids)
+    causal, middle = _next_token(model, states, batch)
+    return Losses(causal=causal, middle=middle, denoising=torch.zeros_like(causal))
 
 
 def joint_loss(model: DiffusionGemma, batch: Batch, *, conditioned: bool) -> Losses:
@@ -52,9 +59,8 @@ def joint_loss(model: DiffusionGemma, batch: Batch, *, conditioned: bool) -> Los
     logits = model.logits(model.denoise(noisy, positions, attend, soft))
     each = F.cross_entropy(logits.flatten(0, 1), batch.canvas.flatten(), reduction="none")
     weight = batch.weight.flatten()
-    return Losses(
-        causal=_next_token(model, states, batch.ids), denoising=(each * weight).sum() / weight.sum()
-    )
+    causal, middle = _next_token(model, states, batch)
+    return Losses(causal=causal, middle=middle, denoising=(each * weight).sum() / weight.sum())
 
 
 def _encode(model: DiffusionGemma, ids: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
@@ -94,9 +100,11 @@ def _shared(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return (k, v) if times == 1 else (k.repeat_interleave(times, 1), v.repeat_interleave(times, 1))
 
 
-def _next_token(model: DiffusionGemma, states: Tensor, ids: Tensor) -> Tensor:
-    targets = ids[:, 1:].flatten()
+def _next_token(model: DiffusionGemma, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Means of the next token's cross-entropy: over all real tokens, and over those of middles."""
+    targets = batch.ids[:, 1:].flatten()
     logits = model.logits(states[:, :-1]).flatten(0, 1)
     each = F.cross_entropy(logits, targets, reduction="none")
     real = targets != Special.PAD.value
-    return (each * real).sum() / real.sum()
+    weight = batch.in_middle[:, 1:].flatten()
+    return (each * real).sum() / real.sum(), (each * weight).sum() / weight.sum()

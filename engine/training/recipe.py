@@ -53,7 +53,9 @@ SIZES: dict[str, dict[str, int]] = {
 class Recipe:
     """What may not change while a run goes on, except `lr_scale`; saved with its state.
 
-    `causal_batches` is how many batches train the causal direction alone before both are trained.
+    `causal_batches` is how many batches train the causal direction alone before both are trained. A middle's
+    tokens are a tenth of a sequence, and the only ones that are written with a suffix right behind them:
+    `middle_weight` is what their own mean counts beside that over all tokens.
     """
 
     size: str = "6m"
@@ -66,6 +68,7 @@ class Recipe:
     warmup: int = 100
     causal_batches: int = 500
     causal_weight: float = 1.0
+    middle_weight: float = 0.5
     clean_weight: float = 0.5
     conditioned_share: float = 0.5
     clip: float = 1.0

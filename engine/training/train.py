@@ -2,8 +2,9 @@
 
 The learning rate is constant, so that a run can stop and resume for ever; a second run with `--from` and
 `--decay` cools a copy down to zero, and that one is exported and shipped. A run with `--from` and `--peak`
-warms a copy up again, cooled down or not, so that nothing a cool-down taught is thrown away. Everything
-needed to go on is in the run's `state.pt`, written whole or not at all. Progress goes to `log.jsonl`.
+warms a copy up again, cooled down or not, so that nothing a cool-down taught is thrown away; so does one with
+`--weights`, where only a shipped checkpoint is left of what went before. Everything needed to go on is in the
+run's `state.pt`, written whole or not at all. Progress goes to `log.jsonl`.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ def main() -> int:
         "--run", type=Path, required=True, help="folder of the run; resumed if it has a state"
     )
     parser.add_argument("--from", type=Path, dest="source", help="start from a copy of this run's state")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="start from an exported checkpoint, without optimizers"
+    )
     parser.add_argument("--decay", type=int, metavar="BATCHES", help="cool down to zero over so many batches")
     parser.add_argument(
         "--peak", type=float, help="warm up again, to this share of the recipe's learning rates"
@@ -132,8 +136,11 @@ def main() -> int:
     trainer = Trainer(recipe, device=args.device, compiled=args.compiled)
     if (args.run / "state.pt").exists():
         trainer.load(args.run)
-    elif args.source is not None:
-        trainer.load(args.source)
+    elif args.source is not None or args.weights is not None:
+        if args.source is not None:
+            trainer.load(args.source)
+        else:
+            trainer.load_weights(args.weights)
         if args.peak is not None:
             trainer.state.warm_up_again(args.peak)
         if args.decay:

@@ -5,6 +5,7 @@ Knows nothing of time limits, signals or logs (see `engine.training.train`).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,11 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.errors import BrokenCheckpoint
 from engine.model import DiffusionGemma
 from engine.training.data import CANVAS_AREA, SEQUENCE, Batch, Shards, make_batch
 from engine.training.loss import Losses, causal_loss, joint_loss
 from engine.training.optimizer import Muon, split_parameters
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
+from engine.weights import load_model
+
+TRAINED = "training.json"
+"""The file of a checkpoint that says how far it was trained: `batch` and `seconds`."""
 
 _CAUSAL_SHARE, _CONSTANT_SHARE, _MISTAKES_FROM, _MISTAKES = 0.15, 0.55, 0.8, 0.5
 """Shares of a plan's time, and the share of canvases that hold mistakes at its end."""
@@ -118,14 +124,13 @@ class Trainer:
             group["lr"] = lr * self.state.lr_scale()
         batch = to_device(batch, self.device)
         if self.state.causal_only():
-            causal = self.causal(batch)
-            causal.backward()
-            out = {"causal": causal.item()}
+            losses: Losses = self.causal(batch)
         else:
             draw = np.random.default_rng([recipe.seed, 2, index]).random()
-            losses: Losses = self.joint(batch, conditioned=bool(draw < recipe.conditioned_share))
-            (losses.denoising + recipe.causal_weight * losses.causal).backward()
-            out = {"causal": losses.causal.item(), "denoising": losses.denoising.item()}
+            losses = self.joint(batch, conditioned=bool(draw < recipe.conditioned_share))
+        causal = recipe.causal_weight * losses.causal + recipe.middle_weight * losses.middle
+        (losses.denoising + causal).backward()
+        out = {name: value.item() for name, value in vars(losses).items()}
         nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         for optimizer in (self.muon, self.adam):
             optimizer.step()
@@ -147,6 +152,7 @@ class Trainer:
                 losses: Losses = self.joint(to_device(batch, self.device), conditioned=False)
                 out.setdefault(f"denoising@{noise}", []).append(losses.denoising.item())
                 out.setdefault("causal", []).append(losses.causal.item())
+                out.setdefault("middle", []).append(losses.middle.item())
         return {name: float(np.mean(values)) for name, values in out.items()}
 
     def save(self, folder: Path) -> None:
@@ -171,6 +177,20 @@ class Trainer:
         self.muon.load_state_dict(saved["muon"])
         self.adam.load_state_dict(saved["adam"])
         self.state = State(**{**saved["state"], "recipe": Recipe(**saved["state"]["recipe"])})
+
+    def load_weights(self, folder: Path) -> None:
+        """Start from the checkpoint in `folder`, as `engine.training.export` writes it, with new optimizers.
+
+        Its training.json says how far it was trained, so that the data goes on where it stopped. Raises
+        BrokenCheckpoint where the weights are not those of the recipe's model.
+        """
+        weights = load_model(folder, dtype=torch.float32).state_dict()
+        try:
+            trained = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+            self.model.load_state_dict(weights)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BrokenCheckpoint(f"training cannot go on from {folder}: {error}") from error
+        self.state.batch, self.state.seconds = trained["batch"], trained["seconds"]
 
     def _groups(self) -> list[dict[str, Any]]:
         return [*self.muon.param_groups, *self.adam.param_groups]

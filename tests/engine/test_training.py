@@ -16,7 +16,7 @@ from engine.model import DiffusionGemma
 from engine.special import Special
 from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels, shift
 from engine.training.export import export
-from engine.training.loss import joint_loss
+from engine.training.loss import causal_loss, joint_loss
 from engine.training.optimizer import Muon, orthogonalise
 from engine.training.pack import UNUSED
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
@@ -73,6 +73,32 @@ def test_large_canvases_take_the_long_middles(shards: Shards) -> None:
     for row in range(4):
         lengths = {int((c != Special.PAD).sum()) - 1 for c in batch.canvas[row].view(2, 64)}
         assert lengths == {20, 38}
+
+
+def test_the_middles_are_marked_where_the_encoder_reads_them(shards: Shards) -> None:
+    batch = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5, canvas_tokens=32)
+    for row in range(4):
+        end = batch.ids[row].tolist().index(Special.EOM)
+        starts = [int(start) for start in batch.start[row].view(4, 32)[:, 0]]
+        expected = [sum(start <= at <= end for start in starts) / 4 for at in range(SEQUENCE)]
+        assert batch.in_middle[row].tolist() == expected
+
+
+def test_the_middles_loss_is_that_of_their_tokens_alone(shards: Shards) -> None:
+    torch.manual_seed(0)
+    model = initialise(DiffusionGemma(model_config(vocab=VOCAB, **SIZES["tiny"])))
+    batch = make_batch(shards, np.arange(2), VOCAB, np.random.default_rng(0), 0.5, canvas_tokens=32)
+    only_last = torch.zeros_like(batch.in_middle)
+    ends = [row.tolist().index(Special.EOM) for row in batch.ids]
+    only_last[[0, 1], ends] = 1.0
+    with torch.no_grad():
+        losses = causal_loss(model, replace(batch, in_middle=only_last))
+        alone = []
+        for row, end in enumerate(ends):
+            cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+            states = encode_prefix(model, cache, batch.ids[row, :end].tolist())
+            alone.append(-model.logits(states)[0, -1].log_softmax(-1)[Special.EOM])
+    torch.testing.assert_close(losses.middle, torch.stack(alone).mean(), atol=1e-4, rtol=1e-4)
 
 
 def test_pads_weigh_as_one_token(shards: Shards) -> None:
@@ -205,7 +231,7 @@ def test_a_run_learns_resumes_and_exports(shards: Shards, tmp_path: Path) -> Non
             shards, 4, VOCAB, seed=0, first_batch=trainer.state.batch, clean_weight=RECIPE.clean_weight
         )
         losses = trainer.step(next(source))
-    assert set(losses) == {"causal", "denoising"}
+    assert set(losses) == {"causal", "middle", "denoising"}
     after = trainer.evaluate(shards, rows=4)
     assert after["causal"] < before["causal"] - 1
     assert after["denoising@0.5"] < before["denoising@0.5"] - 0.5
@@ -228,6 +254,15 @@ def test_a_run_learns_resumes_and_exports(shards: Shards, tmp_path: Path) -> Non
     torch.testing.assert_close(
         loaded.embed_tokens.weight.float(), resumed.model.embed_tokens.weight, atol=1e-2, rtol=1e-2
     )
+
+    # Where nothing else is left, training goes on from what was shipped, and with data not seen yet.
+    again = Trainer(RECIPE, device="cpu", compiled=False)
+    again.load_weights(tmp_path / "checkpoint")
+    assert (again.state.batch, again.state.seconds) == (resumed.state.batch, resumed.state.seconds)
+    assert again.evaluate(shards, rows=4) == pytest.approx(resumed.evaluate(shards, rows=4), abs=0.02)
+    (tmp_path / "checkpoint" / "training.json").unlink()
+    with pytest.raises(BrokenCheckpoint, match="training cannot go on from"):
+        again.load_weights(tmp_path / "checkpoint")
 
 
 def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
