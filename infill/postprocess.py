@@ -124,9 +124,11 @@ def _cut(added: str, canvas_ended: bool, document: Document, hole: Hole, balance
 
 
 def _trim_end(text: str, document: Document, hole: Hole, suffix: str) -> str:
-    """A span keeps the blanks and line feeds it ended with; any other hole needs none."""
+    """A span keeps the blanks and line feeds it ended with, an empty one the model's; other holes need none."""
     if hole.kind is not HoleKind.SPAN:
         return trim_blanks(text, suffix)
+    if hole.start == hole.end:
+        return text
     replaced = with_line_feeds(document.text[hole.start : hole.end])
     return text.rstrip() + replaced[len(replaced.rstrip()) :]
 

@@ -4,7 +4,8 @@ A task passes when `prompt + middle + suffix`, its test and `check(entry_point)`
 the sandbox. This executes code the model wrote: see `infill.evaluate.sandbox` for what holds it.
 
 The holes of the line benchmarks are whole lines. An editor shows such a hole as an empty line, so a
-line ending stands after the cursor there; for the random spans nothing is added. No more of the
+line ending stands after the cursor there. The random spans begin and end anywhere, so they are asked for as
+an empty span is, which may go on over the line's end where a cursor's middle may not. No more of the
 answers reaches the engine: not their length, not how many lines they have.
 """
 
@@ -36,6 +37,9 @@ SPLITS = {
     "random-span-light": "HumanEval-RandomSpanLightInfilling.jsonl.gz",
 }
 """The files of the benchmark's splits, by name, as they are published."""
+
+SPAN_CANVAS = 64
+"""Tokens a random span may take: enough for nine in ten of any text's, and known without the answer."""
 
 _LINE_BENCHMARKS = ("SingleLineInfilling/", "MultiLineInfilling/")
 
@@ -197,11 +201,13 @@ def _evaluate(engine: Engine, task: Task, seed: int, decoding: Decoding | None) 
 
 def request_of(task: Task, seed: int, decoding: Decoding | None = None) -> FillRequest:
     """The hole as an editor would present it; nothing of the gold is in it."""
-    line_end = "\n" if task.task_id.startswith(_LINE_BENCHMARKS) else ""
+    whole_lines = task.task_id.startswith(_LINE_BENCHMARKS)
     return FillRequest(
-        text=task.prompt + line_end + task.suffix,
+        text=task.prompt + ("\n" if whole_lines else "") + task.suffix,
         language="python",
         offset=len(task.prompt),
+        end=None if whole_lines else len(task.prompt),
+        canvas_tokens=None if whole_lines else SPAN_CANVAS,
         path="solution.py",
         seed=seed,
         inside_word=True,

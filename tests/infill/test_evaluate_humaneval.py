@@ -76,6 +76,13 @@ def test_a_line_hole_is_an_empty_line_and_a_random_span_is_not(tmp_path: Path) -
     assert request_of(span, seed=0).text == "def double(x):\n    y = x\n    return y\n"
 
 
+def test_a_random_span_may_go_on_over_the_lines_end(tmp_path: Path) -> None:
+    prompt, suffix = "def double(x):\n    y = ", "return y\n"
+    (task,) = tasks_of(tmp_path, row(1, kind="RandomSpanInfillingLight", prompt=prompt, suffix=suffix))
+    report = evaluate_tasks(ScriptedEngine([" x + x\n    "]), [task])
+    assert report.verdicts == {"passed": 1}
+
+
 def test_the_engine_is_told_nothing_of_the_gold(tmp_path: Path) -> None:
     short, long = tasks_of(tmp_path, row(1), row(1, canonical_solution="    y = x + x\n" * 30))
     assert request_of(short, seed=0) == request_of(long, seed=0)

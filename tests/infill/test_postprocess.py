@@ -85,6 +85,8 @@ JS_BODY = "function f(a) {\n  █\n}\nlet x = 1\n"
         ("█a = 1█\n\nb = 2\n", "a = 2\nb = 2", "a = 2"),
         ("█a = [1]█\n]\n", "a = [\n    2,\n]", "a = [\n    2,"),
         ("x = █f(1)█\n", "g(2)", "g(2)"),
+        # an empty one, asked for as a span, may go on over the line and end in the next line's indentation
+        ("def f():\n    a = ██return a\n", "1\n    ", "1\n    "),
     ],
 )
 def test_natural_end_in_python(before: str, canvas: str, expected: str) -> None:
