@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.attention import Attend, Mask, attention, padded_keys, padded_rows
 from engine.config import ModelConfig
 from engine.errors import InvalidRequest
-from engine.model import Attend, attention
 from engine.network import Network
+from engine.special import Special
 
-_BLOCK = 256
+_BLOCK = 128
 """Cache capacity grows by this many tokens at a time."""
 
 _CHUNK = 512
@@ -26,11 +27,16 @@ _CHUNK = 512
 
 
 class PrefixCache:
-    """Keys and values of `tokens`, per layer (1, kv_heads, capacity, head_dim)."""
+    """Keys and values of `tokens`, per layer (1, kv_heads, capacity, head_dim).
+
+    `ended` is the encoder's final state (1, 1, hidden) of the last token, from which the next is predicted;
+    None where it is not known any more.
+    """
 
     def __init__(self, config: ModelConfig, *, dtype: torch.dtype, device: torch.device) -> None:
         self.config, self.dtype, self.device = config, dtype, device
         self.tokens: list[int] = []
+        self.ended: Tensor | None = None
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
         self._grow(_BLOCK)
@@ -45,6 +51,8 @@ class PrefixCache:
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from index `length` on."""
+        if length < len(self):
+            self.ended = None
         del self.tokens[length:]
 
     def common_prefix(self, tokens: Sequence[int]) -> int:
@@ -57,8 +65,14 @@ class PrefixCache:
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         """What the denoiser may see of a layer: all tokens, or the last window - 1 of a sliding one."""
         end = len(self.tokens)
-        start = max(0, end - self.config.sliding_window + 1) if self.config.layers[layer].sliding else 0
+        start = end - self.seen(layer)
         return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
+
+    def seen(self, layer: int) -> int:
+        """How many tokens the denoiser may see of a layer."""
+        if not self.config.layers[layer].sliding:
+            return len(self)
+        return min(len(self), self.config.sliding_window - 1)
 
     def first(self, layer: int, count: int) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer's first `count` tokens, whatever its window."""
@@ -67,33 +81,36 @@ class PrefixCache:
     def room(self, layer: int, batch: int, count: int) -> tuple[Tensor, Tensor]:
         """What `read` returns for each of `batch` canvases, with room for `count` more tokens behind it.
 
-        For one canvas it is a view: it stands until the cache is written to.
+        Padded to `padded_keys`. For one canvas it is a view: it stands until the cache is written to.
         """
-        self.reserve(len(self) + count)
         keys, values = self.read(layer)
+        seen = keys.shape[2]
+        whole = padded_keys(seen + count)
         if batch == 1:
-            start, end = len(self) - keys.shape[2], len(self) + count
-            return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
-        shape = (batch, keys.shape[1], keys.shape[2] + count, keys.shape[3])
+            start = len(self) - seen
+            self.reserve(start + whole)
+            return tuple(store[layer][:, :, start : start + whole] for store in (self._keys, self._values))
+        shape = (batch, keys.shape[1], whole, keys.shape[3])
         rooms = keys.new_empty(shape), values.new_empty(shape)
         for room, part in zip(rooms, (keys, values), strict=True):
-            room[:, :, : part.shape[2]] = part
+            room[:, :, :seen] = part
+            room[:, :, seen + count :] = 0  # a masked NaN is still a NaN
         return rooms
 
     def copy(self, other: PrefixCache, count: int) -> None:
         """Become the first `count` tokens of `other`, a cache of the same model."""
-        self.tokens = []
+        self.tokens, self.ended = [], None
         self.reserve(count)
         for layer in range(len(self.config.layers)):
             self.write(layer, 0, *other.first(layer, count))
         self.tokens = other.tokens[:count]
 
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all up to their end."""
+        """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all, padded."""
         end = start + k.shape[2]
         self._keys[layer][:, :, start:end] = k
         self._values[layer][:, :, start:end] = v
-        return self._keys[layer][:, :, :end], self._values[layer][:, :, :end]
+        return self.first(layer, padded_keys(end))
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` in all."""
@@ -139,21 +156,39 @@ def encode_prefix(
             f"{len(tokens)} prompt tokens; the model has {model.config.max_position_embeddings}"
         )
     cache.rollback(cache.common_prefix(tokens))
-    cache.reserve(len(tokens))
     states = []
     while len(cache) < len(tokens) and not (cancelled is not None and cancelled.is_set()):
         start = len(cache)
         new = list(tokens[start : start + _CHUNK])
-        ids = torch.tensor([new], device=cache.device)
-        positions = torch.arange(start, start + len(new), device=cache.device)[None]
-        states.append(model.encode(ids, positions, _causal(cache, start, len(new))))
+        count = _rows(cache, len(new))
+        cache.reserve(padded_keys(start + count))
+        ids = torch.tensor([new + [Special.PAD.value] * (count - len(new))], device=cache.device)
+        positions = torch.arange(start, start + count, device=cache.device)[None]
+        states.append(model.encode(ids, positions, _causal(cache, start, count))[:, : len(new)])
         cache.tokens.extend(new)
+        cache.ended = states[-1][:, -1:].clone()
     return torch.cat(states, dim=1) if states else None
+
+
+def last_state(model: Network, cache: PrefixCache) -> Tensor:
+    """The final state (1, 1, hidden) of the cache's last token; encodes that token again if it has to."""
+    if cache.ended is None:
+        tokens = cache.tokens[:]
+        cache.rollback(len(tokens) - 1)
+        encode_prefix(model, cache, tokens)
+    assert cache.ended is not None
+    return cache.ended
+
+
+def _rows(cache: PrefixCache, count: int) -> int:
+    """What `count` tokens are padded to where new shapes cost more than a few rows."""
+    return padded_rows(count) if cache.device.type == "cpu" else count
 
 
 def _causal(cache: PrefixCache, start: int, count: int) -> Attend:
     """Attention of tokens start … start+count-1 to themselves and what came before; written as it goes."""
-    full, near = causal_masks(cache, start, count)
+    queries = torch.arange(start, start + count, device=cache.device)
+    full, near = causal_masks(queries[None], 0, padded_keys(start + count), cache.config.sliding_window)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = cache.write(layer, start, k, v)
@@ -162,26 +197,16 @@ def _causal(cache: PrefixCache, start: int, count: int) -> Attend:
     return attend
 
 
-def causal_masks(cache: PrefixCache, start: int, count: int) -> tuple[Tensor, Tensor]:
-    """Masks (count, start + count) of what tokens from `start` on may see: full layers, sliding ones."""
-    queries = torch.arange(start, start + count, device=cache.device)[:, None]
-    keys = torch.arange(start + count, device=cache.device)[None]
-    full = keys <= queries
-    return full, full & (keys > queries - cache.config.sliding_window)
-
-
-def after_cache(cache: PrefixCache, start: int, count: int) -> Attend:
-    """Causal attention of a batch (b, …) of `count` tokens that follow the cache's first `start`.
-
-    Writes nothing.
+def causal_masks(queries: Tensor, first: int, keys: int, window: int) -> tuple[Mask, Mask]:
+    """What tokens at positions `queries` (b, n) may see of `keys` tokens from `first` on: all before them and
+    themselves, and in sliding layers the last `window` of those.
     """
-    full, near = causal_masks(cache, start, count)
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        k, v = _joined(cache.first(layer, start), k, v)
-        return attention(q, k, v, near if cache.config.layers[layer].sliding else full)
-
-    return attend
+    columns = torch.arange(first, first + keys, device=queries.device)
+    full = columns <= queries[..., None]
+    if keys <= window:
+        mask = Mask(full)
+        return mask, mask
+    return Mask(full), Mask(full & (columns > queries[..., None] - window))
 
 
 def over_cache(cache: PrefixCache) -> Attend:
@@ -198,14 +223,9 @@ def over_cache(cache: PrefixCache) -> Attend:
         if layer not in rooms or len(rooms[layer][0]) < b:
             rooms[layer] = cache.room(layer, b, n)
         keys, values = rooms[layer]
-        keys[:b, :, -n:] = k
-        values[:b, :, -n:] = v
-        return attention(q, keys[:b], values[:b])
+        seen = cache.seen(layer)
+        keys[:b, :, seen : seen + n] = k
+        values[:b, :, seen : seen + n] = v
+        return attention(q, keys[:b], values[:b], seen + n)
 
     return attend
-
-
-def _joined(cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """One row of cached keys and values in front of a batch's own."""
-    keys, values = (part.expand(len(k), -1, -1, -1) for part in cached)
-    return torch.cat((keys, k.to(keys.dtype)), dim=2), torch.cat((values, v.to(values.dtype)), dim=2)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from engine.cache import PrefixCache, after_cache, encode_prefix
+from engine.attention import padded_rows
+from engine.cache import PrefixCache, encode_prefix
+from engine.continuation import Continuation
 from engine.network import Network
 from engine.special import Special
 
@@ -32,10 +34,10 @@ def token_scores(
     """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, end] for middle in middles]
-    longest = max(len(row) for row in rows)
+    longest = padded_rows(max(len(row) for row in rows))
     ids = torch.tensor([row + [Special.PAD] * (longest - len(row)) for row in rows], device=cache.device)
-    positions = torch.arange(last, last + longest, device=cache.device)[None]
-    states = model.encode(ids, positions, after_cache(cache, last, longest))
+    continuation, begin = Continuation(cache, last, len(rows), longest), [0] * len(rows)
+    states = model.encode(ids, continuation.positions(begin, longest), continuation.attend(begin, longest))
     log_p = model.logits(states[:, :-1]).log_softmax(-1)
     chosen = log_p.gather(-1, ids[:, 1:, None])[..., 0]
     return [chosen[index, : len(row) - 1].tolist() for index, row in enumerate(rows)]

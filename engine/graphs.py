@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.attention import Attend
 from engine.cache import PrefixCache
-from engine.model import Attend, DiffusionGemma
+from engine.model import DiffusionGemma
 
 _SMALLEST_BUCKET = 256
 

@@ -121,6 +121,16 @@ def resident_bytes() -> int | None:
         return None
 
 
+def peak_resident_bytes() -> int | None:
+    """The most memory this process ever had in RAM; None where the system does not say (Linux does)."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            line = next(line for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
+    return 1024 * int(line.split()[1])
+
+
 def _bandwidth() -> float:
     """Bytes a second that are read from memory: the best of a few sums over more than caches hold."""
     source = torch.ones(_SUMMED_BYTES // 4)

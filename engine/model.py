@@ -11,21 +11,15 @@ Source: the reference implementation in `transformers` (`models/diffusion_gemma`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.attention import Attend, Rope, rope, rotate
 from engine.config import LayerConfig, ModelConfig
 from engine.moe import gated, run_experts
 from engine.quant.weight import QuantisedWeight
-
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
-
-Rope = tuple[Tensor, Tensor]
-"""cos and sin, each (b or 1, 1, n, head_dim)."""
 
 
 class DiffusionGemma(nn.Module):
@@ -258,53 +252,3 @@ class Layer(nn.Module):
         sparse = self.experts(self.pre_feedforward_layernorm_2(flat), weights, chosen).view_as(x)
         x = x + self.post_feedforward_layernorm(dense + self.post_feedforward_layernorm_2(sparse))
         return x * (self.encoder_layer_scalar if encoder else self.layer_scalar)
-
-
-def rope(shape: LayerConfig, positions: Tensor, dtype: torch.dtype) -> Rope:
-    """cos and sin for `positions` (b, n), computed in float32.
-
-    Proportional RoPE rotates only the first `rotated_fraction` of the frequencies, but their exponents
-    are those of the whole head; the others stand still. Halves are paired (i, i + head_dim / 2).
-    """
-    d = shape.head_dim
-    if shape.proportional_rope:
-        angles = int(shape.rotated_fraction * d // 2)
-        exponents = torch.arange(0, 2 * angles, 2, device=positions.device, dtype=torch.float32) / d
-        inverse = F.pad(1.0 / shape.rope_theta**exponents, (0, d // 2 - angles))
-    else:
-        exponents = torch.arange(0, d, 2, device=positions.device, dtype=torch.float32) / d
-        inverse = 1.0 / shape.rope_theta**exponents
-    angle = positions[:, None, :, None].float() * inverse
-    angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos().to(dtype), angle.sin().to(dtype)
-
-
-def rotate(x: Tensor, rotation: Rope) -> Tensor:
-    """Rotate `x` (b, heads, n, head_dim) by `rotation`."""
-    cos, sin = rotation
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Scaled-by-one attention with grouped KV heads; `mask` (n, keys) is True where a query may look."""
-    if q.device.type == "cpu" and not q.requires_grad:
-        return _attention_on_cpu(q, k, v, mask)
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
-    )
-
-
-def _attention_on_cpu(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The same as two batched products: torch's fused CPU kernel took up to three times as long, since its
-    own products know no bfloat16 instructions on some CPUs. Query heads of a group become more rows.
-    """
-    b, heads, n, d = q.shape
-    kv, group = k.shape[1], heads // k.shape[1]
-    q = q.transpose(1, 2).reshape(b, n, kv, group, d).transpose(1, 2).reshape(b * kv, n * group, d)
-    k, v = k.reshape(b * kv, -1, d), v.reshape(b * kv, -1, d)
-    scores = torch.bmm(q, k.transpose(1, 2))
-    if mask is not None:
-        scores.view(b * kv, n, group, -1).masked_fill_(~mask[:, None], -torch.inf)
-    out = torch.bmm(scores.softmax(-1), v).view(b, kv, n, group, d)
-    return out.transpose(1, 2).reshape(b, n, heads, d).transpose(1, 2)

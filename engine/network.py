@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.attention import Attend
 from engine.config import ModelConfig
-from engine.model import Attend
 
 
 class Network(Protocol):

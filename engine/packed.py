@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.config import LayerConfig, ModelConfig
-from engine.model import Attend, Attention, DiffusionGemma, Layer, rope
+from engine.attention import Attend, padded_rows, rope
+from engine.model import Attention, DiffusionGemma, Layer
 from engine.quant.weight import QuantisedWeight
 
 _ROWS = 128
@@ -57,11 +58,13 @@ class PackedGemma:
         self._rotations = _Rotations(config, self.device)
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Run the encoder over `ids` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        """Run the encoder over `ids` (b, n) at `positions` (1 or b, n), consecutive in each row: states
+        (b, n, hidden)."""
         return self._run(F.embedding(ids, self._embedding), positions, attend, encoder=True)
 
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
-        """Run the denoiser over `canvas` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        """Run the denoiser over `canvas` (b, n) at `positions` (1 or b, n), consecutive in each row: states
+        (b, n, hidden)."""
         x = F.embedding(canvas, self._embedding)
         if soft is not None:
             flat = soft.reshape(-1, soft.shape[-1]).float()
@@ -87,9 +90,9 @@ class PackedGemma:
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         b, n, hidden = x.shape
         x = x.reshape(-1, hidden)
-        start = int(positions[0, 0])
+        starts = tuple(positions[:, 0].tolist())
         for index, layer in enumerate(self._layers):
-            rotation = self._rotations.of(index, layer, start, n)
+            rotation = self._rotations.of(index, layer, starts, n)
             x = layer(x, (b, n), rotation, index, attend, encoder)
         return self._norm(x).view(b, n, hidden)
 
@@ -148,7 +151,8 @@ class _Gated:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rotation:
-    """A layer's rope times its query and key norms' weights: each (n, heads + kv_heads, head_dim)."""
+    """A layer's rope times its query and key norms' weights: each (n, heads + kv_heads, head_dim), or with
+    the batch in front."""
 
     straight: Tensor
     swapped: Tensor
@@ -240,17 +244,22 @@ class _Rotations:
         self._device = device
         self._tables: dict[LayerConfig, tuple[Tensor, Tensor]] = {}
         self._limit = config.max_position_embeddings
-        self._last: dict[int, tuple[int, int, _Rotation]] = {}
+        self._last: dict[int, tuple[tuple[int, ...], int, _Rotation]] = {}
 
-    def of(self, index: int, layer: _Layer, start: int, count: int) -> _Rotation:
-        """The rotation of layer `index` for positions from `start` on; every step of a canvas asks again."""
+    def of(self, index: int, layer: _Layer, starts: tuple[int, ...], count: int) -> _Rotation:
+        """The rotation of layer `index` for `count` positions of each row from its start on, or of all rows
+        from one; every step of a canvas asks again."""
         last = self._last.get(index)
-        if last is not None and last[:2] == (start, count):
+        if last is not None and last[:2] == (starts, count):
             return last[2]
-        cos, sin = (table[start : start + count] for table in self._table(layer.shape, start + count))
+        tables = self._table(layer.shape, max(starts) + count)
+        if min(starts) == max(starts):
+            cos, sin = (table[starts[0] : starts[0] + count] for table in tables)
+        else:
+            cos, sin = (torch.stack([table[at : at + count] for at in starts]) for table in tables)
         half = layer.shape.head_dim // 2
         rotation = _Rotation(straight=cos * layer.norms, swapped=sin * layer.norms.roll(half, -1))
-        self._last[index] = start, count, rotation
+        self._last[index] = starts, count, rotation
         return rotation
 
     def _table(self, shape: LayerConfig, end: int) -> tuple[Tensor, Tensor]:

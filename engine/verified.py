@@ -18,18 +18,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.cache import PrefixCache, after_cache
+from engine.cache import PrefixCache, last_state
+from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.network import Network
 from engine.request import Stop
+from engine.sampler import largest
 from engine.special import Special
 
 Propose = Callable[[Sequence[int], Sequence[int]], Sequence[int]]
 """(prompt, written) -> what may come next, in order; empty where there is no idea."""
 
-_LONGEST_DRAFT = 8
-_BLOCK = 16  # rows are padded to a multiple: every new shape costs the libraries memory that they keep
+_LENGTHS = (1, 4, 8)
+"""How many tokens of a row go through one forward: every new shape costs the libraries memory they keep."""
+
+_LONGEST_DRAFT = _LENGTHS[-1] - 1
 _SPECIAL = frozenset(int(special) for special in Special)
 
 
@@ -77,8 +81,8 @@ def write(
 ) -> Iterator[Draft]:
     """Write `plan.batch` middles of less than `plan.length` tokens behind the prefix in `cache`.
 
-    Yields a draft after every forward; the cache is only read. Steps, temperatures and pins of `plan` do
-    not count here.
+    Yields a draft after every forward, the first after the one that encoded the prefix; the cache keeps what
+    it has. Steps, temperatures and pins of `plan` do not count here.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
@@ -89,30 +93,79 @@ def write(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's "
             f"{model.config.max_position_embeddings} positions"
         )
-    rows: list[_Row] = [_Row()]
+    run: _Run | None = None
     number = 0
     while True:
         if cancelled.is_set():
-            if number:
-                yield _draft(rows, plan, number, _ms_since(started), Stop.CANCELLED)
+            if run is not None:
+                yield _draft(run.rows, plan, number, _ms_since(started), Stop.CANCELLED)
             return
         forward_started = time.perf_counter()
-        open_rows = [row for row in rows if not row.done]
-        drafts = [_proposed(cache, row, rules, propose, plan.length) for row in open_rows]
-        logits = _logits(model, cache, open_rows, drafts)
-        if number == 0 and plan.batch > 1:
-            rows = _branch(logits[0, 0], plan.batch, rules)
+        if run is None:
+            run = _Run(model, cache, plan, rules, propose)
         else:
-            for row, draft, row_logits in zip(open_rows, drafts, logits, strict=True):
-                _verify(row, draft, row_logits, rules, plan.length)
+            run.forward()
         number += 1
-        for row in rows:
-            _settle(row, rules, plan.length)
         elapsed_ms, forward_ms = _ms_since(started), _ms_since(forward_started)
-        stop = _stop(rows, plan, elapsed_ms, forward_ms)
-        yield _draft(rows, plan, number, elapsed_ms, stop)
+        stop = _stop(run.rows, plan, elapsed_ms, forward_ms)
+        yield _draft(run.rows, plan, number, elapsed_ms, stop)
         if stop is not None:
             return
+
+
+class _Run:
+    """Middles on their way. What each has written is encoded once: a forward takes the last token of every
+    open row and its draft, and what of the draft was wrong is overwritten by the next."""
+
+    def __init__(
+        self, model: Network, cache: PrefixCache, plan: Plan, rules: Rules, propose: Propose
+    ) -> None:
+        self._model, self._plan, self._rules, self._propose = model, plan, rules, propose
+        self._prompt = cache.tokens[:]
+        logits = model.logits(last_state(model, cache))[0, 0]
+        self.rows = _branch(logits, plan.batch, rules)
+        for row in self.rows:
+            _settle(row, rules, plan.length)
+        self._open = [row for row in self.rows if not row.done]
+        self._written = Continuation(cache, len(cache), len(self._open), plan.length + _LENGTHS[-1])
+
+    def forward(self) -> None:
+        """Have every open row's draft verified."""
+        rows = self._open
+        drafts = [self._proposed(row) for row in rows]
+        wanted = 1 + max(len(draft) for draft in drafts)
+        count = next(length for length in _LENGTHS if length >= wanted)
+        inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
+        at = [len(row.ids) - 1 for row in rows]
+        ids = torch.tensor(
+            [known + [Special.PAD.value] * (count - len(known)) for known in inputs], device=self._model.device
+        )
+        states = self._model.encode(
+            ids, self._written.positions(at, count), self._written.attend(at, count)
+        )
+        logits = self._model.logits(states)
+        likeliest = largest(logits.flatten(0, 1)).view(logits.shape[:2])
+        top = logits.gather(-1, likeliest[..., None])[..., 0]
+        probabilities = (top - logits.logsumexp(-1)).exp()
+        found = zip(rows, drafts, logits, likeliest.tolist(), probabilities.tolist(), strict=True)
+        for row, draft, row_logits, tokens, sure in found:
+            allowed = self._rules.allowed(row.ids)
+            if allowed is None:
+                _verify(row, draft, tokens, sure, self._plan.length)
+            else:
+                _choose(row, row_logits[0], allowed)
+            _settle(row, self._rules, self._plan.length)
+        still = [index for index, row in enumerate(rows) if not row.done]
+        if still and len(still) < len(rows):
+            self._written.keep(still)
+        self._open = [rows[index] for index in still]
+
+    def _proposed(self, row: _Row) -> list[int]:
+        """A draft for a row: none where rules bind it."""
+        if self._rules.allowed(row.ids) is not None:
+            return []
+        room = self._plan.length - 1 - len(row.ids)
+        return list(self._propose(self._prompt, row.ids))[: max(0, min(room, _LENGTHS[-1] - 1))]
 
 
 def repeat_context(prompt: Sequence[int], written: Sequence[int]) -> Sequence[int]:
@@ -126,31 +179,6 @@ def repeat_context(prompt: Sequence[int], written: Sequence[int]) -> Sequence[in
     return ()
 
 
-def _proposed(cache: PrefixCache, row: _Row, rules: Rules, propose: Propose, length: int) -> list[int]:
-    """A draft for a row: none at its start, where rules bind it and a batch may branch."""
-    if not row.ids or rules.allowed(row.ids) is not None:
-        return []
-    room = length - 1 - len(row.ids)
-    return list(propose(cache.tokens, row.ids))[: max(0, min(room, _LONGEST_DRAFT))]
-
-
-def _logits(
-    model: Network, cache: PrefixCache, rows: Sequence[_Row], drafts: Sequence[Sequence[int]]
-) -> Tensor:
-    """Logits (rows, longest draft + 1, vocab) of what follows each row, and each token of its draft."""
-    last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
-    inputs = [[cache.tokens[last], *row.ids, *draft] for row, draft in zip(rows, drafts, strict=True)]
-    longest = -(-max(len(ids) for ids in inputs) // _BLOCK) * _BLOCK
-    ids = torch.tensor([i + [Special.PAD.value] * (longest - len(i)) for i in inputs], device=cache.device)
-    positions = torch.arange(last, last + longest, device=cache.device)[None]
-    states = model.encode(ids, positions, after_cache(cache, last, longest))
-    first = torch.tensor([len(row.ids) for row in rows], device=cache.device)[:, None]
-    wanted = first + torch.arange(1 + max(len(draft) for draft in drafts), device=cache.device)
-    index = wanted.clamp(max=longest - 1)[..., None].expand(-1, -1, states.shape[-1])
-    logits: Tensor = model.logits(states.gather(1, index))
-    return logits
-
-
 def _branch(logits: Tensor, count: int, rules: Rules) -> list[_Row]:
     """Rows that begin with the likeliest `count` first tokens; `logits` (vocab,)."""
     masked, allowed = _masked(logits, rules.allowed([]))
@@ -159,31 +187,28 @@ def _branch(logits: Tensor, count: int, rules: Rules) -> list[_Row]:
     rows = []
     for value, token in zip(top.values, top.indices.tolist(), strict=True):
         row = _Row()
-        row.add(token, float((value - normal).exp()), forced=False)
+        row.add(token, float((value - normal).exp()), forced=allowed is not None and len(allowed) == 1)
         rows.append(row)
     return rows
 
 
-def _verify(row: _Row, draft: Sequence[int], logits: Tensor, rules: Rules, length: int) -> None:
-    """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them.
-
-    `logits` (at least draft + 1, vocab).
-    """
-    free = logits[: len(draft) + 1]
-    likeliest = free.argmax(-1).tolist()
-    probabilities = free.softmax(-1).gather(-1, free.argmax(-1, keepdim=True))[:, 0].tolist()
-    allowed = rules.allowed(row.ids)
-    if allowed is not None:
-        masked, _ = _masked(logits[0], allowed)
-        token = int(masked.argmax())
-        row.add(token, float(masked.softmax(-1)[token]), forced=len(allowed) == 1)
-        return
-    for at, token in enumerate(likeliest):
+def _verify(
+    row: _Row, draft: Sequence[int], likeliest: Sequence[int], probabilities: Sequence[float], length: int
+) -> None:
+    """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them."""
+    for at, (token, probability) in enumerate(zip(likeliest, probabilities, strict=True)):
         if row.done or len(row.ids) >= length - 1:
             return
-        row.add(token, probabilities[at], forced=False)
-        if at < len(draft) and draft[at] != token:
+        row.add(token, probability, forced=False)
+        if at >= len(draft) or draft[at] != token:
             return
+
+
+def _choose(row: _Row, logits: Tensor, allowed: Sequence[int]) -> None:
+    """Take the likeliest of the `allowed` tokens; `logits` (vocab,)."""
+    masked, _ = _masked(logits, allowed)
+    token = int(masked.argmax())
+    row.add(token, float(masked.softmax(-1)[token]), forced=len(allowed) == 1)
 
 
 def _settle(row: _Row, rules: Rules, length: int) -> None:

@@ -31,7 +31,7 @@ from engine.request import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.model import Attend
+    from engine.attention import Attend
     from engine.network import Network
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.model import Attend, DiffusionGemma
+from engine.attention import Attend
+from engine.model import DiffusionGemma
 from engine.special import Special
 from engine.training.data import Batch
 

@@ -1,0 +1,116 @@
+"""Attention and rotary positions, as functions of tensors; whose keys a query sees is the caller's to say.
+
+On a CPU every product of a new shape is prepared by the matrix library, which takes longer than the product
+itself and some 600 KB that it keeps. So callers pad keys to `padded_keys`, and say what of them counts.
+
+Source: the reference implementation in `transformers` (`models/diffusion_gemma`), read, not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.config import LayerConfig
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
+
+Rope = tuple[Tensor, Tensor]
+"""cos and sin, each (b or 1, 1, n, head_dim)."""
+
+_KEYS = 64
+_FEW_ROWS, _ROWS = 16, 64
+
+
+def rope(shape: LayerConfig, positions: Tensor, dtype: torch.dtype) -> Rope:
+    """cos and sin for `positions` (b, n), computed in float32.
+
+    Proportional RoPE rotates only the first `rotated_fraction` of the frequencies, but their exponents
+    are those of the whole head; the others stand still. Halves are paired (i, i + head_dim / 2).
+    """
+    d = shape.head_dim
+    if shape.proportional_rope:
+        angles = int(shape.rotated_fraction * d // 2)
+        exponents = torch.arange(0, 2 * angles, 2, device=positions.device, dtype=torch.float32) / d
+        inverse = F.pad(1.0 / shape.rope_theta**exponents, (0, d // 2 - angles))
+    else:
+        exponents = torch.arange(0, d, 2, device=positions.device, dtype=torch.float32) / d
+        inverse = 1.0 / shape.rope_theta**exponents
+    angle = positions[:, None, :, None].float() * inverse
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotation: Rope) -> Tensor:
+    """Rotate `x` (b, heads, n, head_dim) by `rotation`."""
+    cos, sin = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def padded_keys(count: int) -> int:
+    """How many keys to lay out for `count`: the next multiple of 64."""
+    return -(-count // _KEYS) * _KEYS
+
+
+def padded_rows(count: int) -> int:
+    """How many rows to compute for `count` of them: the next multiple of 16 up to 64, of 64 beyond."""
+    step = _FEW_ROWS if count <= _ROWS else _ROWS
+    return -(-count // step) * step
+
+
+class Mask:
+    """Which keys each query may look at; laid out once for all layers whose heads are shared alike.
+
+    `visible` (b or 1, n, keys) is boolean.
+    """
+
+    def __init__(self, visible: Tensor) -> None:
+        self.visible = visible
+        self._biases: dict[tuple[int, int, torch.dtype], Tensor] = {}
+
+    def bias(self, kv: int, group: int, dtype: torch.dtype) -> Tensor:
+        """0 where a query may look and -inf where not: (b * kv or 1, n * group, keys)."""
+        key = kv, group, dtype
+        if key not in self._biases:
+            bias = torch.zeros(self.visible.shape, dtype=dtype, device=self.visible.device)
+            bias = bias.masked_fill_(~self.visible, -torch.inf).repeat_interleave(group, 1)
+            self._biases[key] = bias if len(bias) == 1 else bias.repeat_interleave(kv, 0)
+        return self._biases[key]
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, seen: Mask | int | None = None) -> Tensor:
+    """Scaled-by-one attention with grouped KV heads: q (b, heads, n, d), k and v (b, kv_heads, keys, d).
+
+    `seen` says what a query may look at where that is not all: a mask, or the first so many keys.
+    """
+    if q.device.type == "cpu" and not q.requires_grad:
+        return _attention_on_cpu(q, k, v, seen)
+    if isinstance(seen, int):
+        k, v, seen = k[:, :, :seen], v[:, :, :seen], None
+    mask = None if seen is None else seen.visible[:, None]
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+def _attention_on_cpu(q: Tensor, k: Tensor, v: Tensor, seen: Mask | int | None) -> Tensor:
+    """The same as two batched products: torch's fused CPU kernel took up to three times as long, since its
+    own products know no bfloat16 instructions on some CPUs. Query heads of a group become more rows.
+    """
+    b, heads, n, d = q.shape
+    kv, group = k.shape[1], heads // k.shape[1]
+    q = q.transpose(1, 2).reshape(b, n, kv, group, d).transpose(1, 2).reshape(b * kv, n * group, d)
+    k, v = k.reshape(b * kv, -1, d), v.reshape(b * kv, -1, d)
+    if isinstance(seen, Mask):
+        scores = torch.baddbmm(seen.bias(kv, group, q.dtype), q, k.transpose(1, 2))
+    else:
+        scores = torch.bmm(q, k.transpose(1, 2))
+        if seen is not None and seen < scores.shape[-1]:
+            scores[..., seen:] = -torch.inf
+    out = torch.bmm(scores.softmax(-1), v).view(b, kv, n, group, d)
+    return out.transpose(1, 2).reshape(b, n, heads, d).transpose(1, 2)
