@@ -108,6 +108,8 @@ class PromptConfig:
     `verified_candidates` how many middles it writes at once. `verified_tokens` is the longest canvas that
     is written left to right, with drafts verified, where nobody asks for a decoding; longer ones are
     denoised. `snippet_tokens` is the budget for code from elsewhere, 0 for a model that is shown none.
+    `far_tokens` of the text before the prefix, and as many after the suffix, are looked up for repetitions
+    when writing left to right (see `engine.ngram_cache`).
     """
 
     format: str = "suffix-prefix"
@@ -118,6 +120,7 @@ class PromptConfig:
     verified_candidates: int = 1
     verified_tokens: int = 0
     snippet_tokens: int = 0
+    far_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.format not in PROMPT_FORMATS:
@@ -129,6 +132,7 @@ class PromptConfig:
         _check_count("infill.json", "verified_candidates", self.verified_candidates)
         _check_count("infill.json", "verified_tokens", self.verified_tokens, minimum=0)
         _check_count("infill.json", "snippet_tokens", self.snippet_tokens, minimum=0)
+        _check_count("infill.json", "far_tokens", self.far_tokens, minimum=0)
 
 
 _COUNTS = (

@@ -7,6 +7,7 @@ they share the prefix cache. Importing this module does not import torch; loadin
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -120,6 +121,8 @@ class InProcessEngine:
         )
         self._cache = self._pool.best([])
         self._folder = folder
+        # A keystroke seldom changes the text far from it.
+        self._far_ids = functools.lru_cache(maxsize=8)(tokenizer.encode)
         self._lock = threading.Lock()
 
     @property
@@ -150,6 +153,7 @@ class InProcessEngine:
             suffix_chars=int(self._prompts.suffix_tokens * per_token),
             candidates=self._prompts.candidates,
             snippet_chars=int(self._prompts.snippet_tokens * per_token),
+            far_chars=int(self._prompts.far_tokens * per_token),
             warm_starts=self._prompts.verified_tokens == 0,
         )
 
@@ -189,8 +193,9 @@ class InProcessEngine:
         """Middles left to right; see `engine.verified`."""
         from engine.denoiser import Plan
         from engine.line_end import LineEnd
+        from engine.ngram_cache import NgramCache
         from engine.typed import Typed
-        from engine.verified import Rules, repeat_context, write
+        from engine.verified import LONGEST_DRAFT, Rules, write
 
         typed = request.prompt.typed
         rules = Rules()
@@ -204,8 +209,15 @@ class InProcessEngine:
             deadline_ms=request.deadline_ms,
             started=started,
         )
-        propose = repeat_context if decoding is Decoding.VERIFY else _nothing
-        for draft in write(self._network, self._cache, plan, rules, propose, cancelled):
+        far = [self._far_ids(text) for text in (request.prompt.after, request.prompt.before)]
+        ngrams = NgramCache([*far, self._cache.tokens])
+
+        def propose(before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
+            return ngrams.draft([*before, *written], LONGEST_DRAFT)
+
+        drafts = propose if decoding is Decoding.VERIFY else _nothing
+        informed = ngrams if self._prompts.far_tokens else None
+        for draft in write(self._network, self._cache, plan, rules, drafts, cancelled, informed):
             canvases = canvases_of(draft, self._tokenizer)
             yield _as_step(draft, canvases if draft.stop is None else by_score(canvases))
 

@@ -42,13 +42,16 @@ class Prompt:
     `typed` are the characters of the word or the punctuation at the cursor that the user has already
     typed: they are not part of `prefix`, and every canvas begins with them (token healing). `snippets`
     come most useful first; a model that was not trained on any is not shown them (see
-    `EngineInfo.snippet_chars`).
+    `EngineInfo.snippet_chars`). `before` and `after` are what stands before `prefix` and after `suffix`: too
+    much to be read, but an engine may look up in it how the text repeats itself (see `EngineInfo.far_chars`).
     """
 
     prefix: str
     suffix: str = ""
     typed: str = ""
     snippets: tuple[Snippet, ...] = ()
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +273,8 @@ class EngineInfo:
 
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
     its token budget at the end far from the hole. `snippet_chars` is the same for snippets, 0 where the
-    model was not trained on any. `candidates` is how many canvases are denoised at once where nobody asks for
+    model was not trained on any, and `far_chars` for each of `Prompt.before` and `Prompt.after`, 0 where
+    they are of no use. `candidates` is how many canvases are denoised at once where nobody asks for
     a number. `warm_starts` tells whether a canvas that begins with an older one's text is worth denoising:
     not for a model that writes better left to right.
     """
@@ -283,6 +287,7 @@ class EngineInfo:
     suffix_chars: int
     candidates: int = 1
     snippet_chars: int = 0
+    far_chars: int = 0
     warm_starts: bool = True
 
 

@@ -2,7 +2,8 @@
 
 The text is exactly what greedy causal decoding writes, whatever is proposed; a proposal only saves
 forwards where it is right. Each row but the first begins with another first token, which is how
-alternatives come about. Speaks token ids; text rules and drafts come as callables.
+alternatives come about. What is likeliest may be for the text around to say as well as for the model (see
+`engine.ngram_cache`). Speaks token ids; text rules and drafts come as callables.
 
 Source: Leviathan et al., "Fast inference from transformers via speculative decoding", arXiv 2211.17192, for
 the greedy case; drafts from the prompt as in Saxena, "Prompt lookup decoding" (2023).
@@ -23,17 +24,19 @@ from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.network import Network
+from engine.ngram_cache import LONGEST, NgramCache, interpolate
 from engine.request import Stop
 from engine.sampler import largest
 from engine.special import Special
 
 Propose = Callable[[Sequence[int], Sequence[int]], Sequence[int]]
-"""(prompt, written) -> what may come next, in order; empty where there is no idea."""
+"""(text before the middle, written) -> what may come next, in order; empty where there is no idea."""
 
 _LENGTHS = (1, 4, 8)
 """How many tokens of a row go through one forward: every new shape costs the libraries memory they keep."""
 
-_LONGEST_DRAFT = _LENGTHS[-1] - 1
+LONGEST_DRAFT = _LENGTHS[-1] - 1
+"""Tokens of a draft that are looked at."""
 _SPECIAL = frozenset(int(special) for special in Special)
 
 
@@ -78,11 +81,13 @@ def write(
     rules: Rules,
     propose: Propose,
     cancelled: threading.Event,
+    ngrams: NgramCache | None = None,
 ) -> Iterator[Draft]:
     """Write `plan.batch` middles of less than `plan.length` tokens behind the prefix in `cache`.
 
     Yields a draft after every forward, the first after the one that encoded the prefix; the cache keeps what
-    it has. Steps, temperatures and pins of `plan` do not count here.
+    it has. Steps, temperatures and pins of `plan` do not count here. With `ngrams` the model's distributions
+    are interpolated with what followed the same tokens there.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
@@ -102,7 +107,7 @@ def write(
             return
         forward_started = time.perf_counter()
         if run is None:
-            run = _Run(model, cache, plan, rules, propose)
+            run = _Run(model, cache, plan, rules, propose, ngrams)
         else:
             run.forward()
         number += 1
@@ -118,12 +123,19 @@ class _Run:
     open row and its draft, and what of the draft was wrong is overwritten by the next."""
 
     def __init__(
-        self, model: Network, cache: PrefixCache, plan: Plan, rules: Rules, propose: Propose
+        self,
+        model: Network,
+        cache: PrefixCache,
+        plan: Plan,
+        rules: Rules,
+        propose: Propose,
+        ngrams: NgramCache | None,
     ) -> None:
         self._model, self._plan, self._rules, self._propose = model, plan, rules, propose
-        self._prompt = cache.tokens[:]
+        self._ngrams = ngrams
+        self._before = _text_before(cache.tokens)
         logits = model.logits(last_state(model, cache))[0, 0]
-        self.rows = _branch(logits, plan.batch, rules)
+        self.rows = _branch(self._informed(logits, []), plan.batch, rules)
         for row in self.rows:
             _settle(row, rules, plan.length)
         self._open = [row for row in self.rows if not row.done]
@@ -138,11 +150,10 @@ class _Run:
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
         at = [len(row.ids) - 1 for row in rows]
         ids = torch.tensor(
-            [known + [Special.PAD.value] * (count - len(known)) for known in inputs], device=self._model.device
+            [known + [Special.PAD.value] * (count - len(known)) for known in inputs],
+            device=self._model.device,
         )
-        states = self._model.encode(
-            ids, self._written.positions(at, count), self._written.attend(at, count)
-        )
+        states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
         logits = self._model.logits(states)
         likeliest = largest(logits.flatten(0, 1)).view(logits.shape[:2])
         top = logits.gather(-1, likeliest[..., None])[..., 0]
@@ -151,9 +162,9 @@ class _Run:
         for row, draft, row_logits, tokens, sure in found:
             allowed = self._rules.allowed(row.ids)
             if allowed is None:
-                _verify(row, draft, tokens, sure, self._plan.length)
+                self._verify(row, draft, row_logits, list(zip(tokens, sure, strict=True)))
             else:
-                _choose(row, row_logits[0], allowed)
+                _choose(row, self._informed(row_logits[0], row.ids), allowed)
             _settle(row, self._rules, self._plan.length)
         still = [index for index, row in enumerate(rows) if not row.done]
         if still and len(still) < len(rows):
@@ -165,18 +176,49 @@ class _Run:
         if self._rules.allowed(row.ids) is not None:
             return []
         room = self._plan.length - 1 - len(row.ids)
-        return list(self._propose(self._prompt, row.ids))[: max(0, min(room, _LENGTHS[-1] - 1))]
+        return list(self._propose(self._before, row.ids))[: max(0, min(room, LONGEST_DRAFT))]
+
+    def _verify(
+        self, row: _Row, draft: Sequence[int], logits: Tensor, likeliest: Sequence[tuple[int, float]]
+    ) -> None:
+        """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them.
+
+        `logits` (at least draft + 1, vocab) and the `likeliest` token of each with its probability are the
+        model's own.
+        """
+        for at, choice in enumerate(likeliest):
+            if row.done or len(row.ids) >= self._plan.length - 1:
+                return
+            own = logits[at]
+            informed = self._informed(own, row.ids)
+            token, probability = choice if informed is own else _likeliest(informed)
+            row.add(token, probability, forced=False)
+            if at >= len(draft) or draft[at] != token:
+                return
+
+    def _informed(self, logits: Tensor, written: Sequence[int]) -> Tensor:
+        """The logits (vocab,) of what follows `written`, those given where the text around has no say."""
+        if self._ngrams is None:
+            return logits
+        found = self._ngrams.continuations([*self._before[-LONGEST:], *written])
+        if not found:
+            return logits
+        probabilities = logits.softmax(-1).float().cpu().numpy()
+        interpolate(probabilities, found)
+        return torch.from_numpy(probabilities).log()
 
 
-def repeat_context(prompt: Sequence[int], written: Sequence[int]) -> Sequence[int]:
-    """What followed the last time the same three, two or one tokens stood in the text; the newest first."""
-    text = [*prompt, *written]
-    for length in (3, 2, 1):
-        tail = text[-length:]
-        for start in range(len(text) - length - 1, -1, -1):
-            if text[start : start + length] == tail:
-                return text[start + length : start + length + _LONGEST_DRAFT]
-    return ()
+def _text_before(prompt: Sequence[int]) -> Sequence[int]:
+    """The prompt without the special tokens it ends with: a middle goes on from the text before them."""
+    end = len(prompt)
+    while end and prompt[end - 1] in _SPECIAL:
+        end -= 1
+    return prompt[:end]
+
+
+def _likeliest(logits: Tensor) -> tuple[int, float]:
+    token = int(logits.argmax())
+    return token, float(logits[token].exp() / logits.exp().sum())
 
 
 def _branch(logits: Tensor, count: int, rules: Rules) -> list[_Row]:
@@ -190,18 +232,6 @@ def _branch(logits: Tensor, count: int, rules: Rules) -> list[_Row]:
         row.add(token, float((value - normal).exp()), forced=allowed is not None and len(allowed) == 1)
         rows.append(row)
     return rows
-
-
-def _verify(
-    row: _Row, draft: Sequence[int], likeliest: Sequence[int], probabilities: Sequence[float], length: int
-) -> None:
-    """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them."""
-    for at, (token, probability) in enumerate(zip(likeliest, probabilities, strict=True)):
-        if row.done or len(row.ids) >= length - 1:
-            return
-        row.add(token, probability, forced=False)
-        if at >= len(draft) or draft[at] != token:
-            return
 
 
 def _choose(row: _Row, logits: Tensor, allowed: Sequence[int]) -> None:

@@ -49,6 +49,8 @@ def build_context(
         suffix=with_line_feeds(text[hole.end : end]),
         typed=with_line_feeds(typed),
         snippets=select(snippets, with_line_feeds(text[start:end]), info.snippet_chars),
+        before=with_line_feeds(text[_far_start(start, info.far_chars) : start]),
+        after=with_line_feeds(text[end : end + info.far_chars]),
     )
     return Context(prompt=prompt, start=start, end=end, typed_start=prefix_end)
 
@@ -65,6 +67,12 @@ def prefix_start(document: Document, end: int, budget_chars: int) -> int:
     if earliest >= end:
         return end
     return _boundary(document, earliest, min(end, earliest + block)) or earliest
+
+
+def _far_start(end: int, budget_chars: int) -> int:
+    """Where what lies before the prefix begins: in large steps, so that it mostly stays what it was."""
+    step = max(1, budget_chars // 4)
+    return max(0, -((budget_chars - end) // step) * step)
 
 
 def suffix_end(document: Document, start: int, budget_chars: int) -> int:

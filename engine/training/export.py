@@ -22,6 +22,9 @@ from engine.training.recipe import SIZES, Recipe, model_config
 from engine.training.trainer import TRAINED
 from engine.weights import save_model
 
+FAR_TOKENS = 6000
+"""Of the text on either side, how much the n-gram cache looks up; see LOG.md for what it gives."""
+
 DEFAULT_SAMPLER = SamplerConfig(
     max_denoising_steps=12,
     entropy_bound=0.5,
@@ -51,6 +54,7 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
         candidates=4,
         verified_candidates=3,
         verified_tokens=256,
+        far_tokens=FAR_TOKENS,
     )
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix
+from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.causal import score, write_greedily
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.model import DiffusionGemma
+from engine.ngram_cache import NgramCache, interpolate
 from engine.request import Stop
 from engine.special import Special
-from engine.verified import Propose, Rules, repeat_context, write
+from engine.verified import Propose, Rules, write
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
@@ -69,16 +70,28 @@ def test_greedy_text_is_the_likeliest_token_each_time(model: DiffusionGemma) -> 
     assert write_greedily(model, cache, PREFIX, 6) == written
 
 
-def _written(model: DiffusionGemma, propose: Propose, *, batch: int = 1, rules: Rules | None = None) -> Draft:
+def _written(
+    model: DiffusionGemma,
+    propose: Propose,
+    *,
+    batch: int = 1,
+    rules: Rules | None = None,
+    ngrams: NgramCache | None = None,
+) -> Draft:
     cache = _cache(model, PREFIX)
     plan = Plan(length=16, batch=batch)
-    *_, last = write(model, cache, plan, rules or Rules(), propose, threading.Event())
+    *_, last = write(model, cache, plan, rules or Rules(), propose, threading.Event(), ngrams)
     assert cache.tokens == PREFIX
     return last
 
 
 def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
     return ()
+
+
+def repeat_context(before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
+    """Drafts as they are made of a prompt."""
+    return NgramCache([before]).draft([*before, *written], 7)
 
 
 def _middle(draft: Draft, row: int = 0) -> list[int]:
@@ -137,6 +150,47 @@ def test_writing_stops_within_a_forward(model: DiffusionGemma) -> None:
         next(write(model, _cache(model, PREFIX), Plan(length=10**6), Rules(), _nothing, threading.Event()))
 
 
-def test_what_follows_the_last_repetition_is_proposed() -> None:
-    assert list(repeat_context([1, 2, 3, 4, 9, 2, 3, 5, 6], [7, 2, 3])) == [5, 6, 7, 2, 3]
-    assert list(repeat_context([1, 2, 3], [9])) == []
+def test_the_text_around_has_a_say_and_drafts_change_nothing(model: DiffusionGemma) -> None:
+    greedy = write_greedily(model, _cache(model, PREFIX), PREFIX, 15)
+    # Where the prefix goes on in the memory as the model would not, often enough to convince anybody.
+    ngrams = NgramCache([[*PREFIX[-6:], 90, 91, 92, 93, 94, 95]] * 400)
+
+    def by_hand(count: int) -> list[int]:
+        written: list[int] = []
+        while len(written) < count:
+            cache = _cache(model, [*PREFIX, *written])
+            with torch.inference_mode():
+                probabilities = model.logits(last_state(model, cache))[0, 0].softmax(-1).numpy()
+            interpolate(probabilities, ngrams.continuations([*PREFIX, *written]))
+            written.append(int(probabilities.argmax()))
+        return written
+
+    expected = by_hand(8)
+    assert expected[:6] == [90, 91, 92, 93, 94, 95] != greedy[:6]
+    for propose in (_nothing, repeat_context, lambda _before, written: expected[len(written) :]):
+        draft = _written(model, propose, ngrams=ngrams)
+        assert _middle(draft)[:8] == expected
+        assert draft.confidence[0, 0] > 0.9
+    three = _written(model, _nothing, batch=3, ngrams=ngrams)
+    assert _middle(three)[:8] == expected
+    assert len({row[0] for row in three.tokens.tolist()}) == 3
+
+
+def test_rules_bind_what_the_text_around_says_too(model: DiffusionGemma) -> None:
+    ngrams = NgramCache([[*PREFIX[-6:], 90, 91, 92, 93]] * 400)
+    rules = Rules(allowed=lambda written: [33, 91] if not written else None)
+    assert _middle(_written(model, _nothing, rules=rules, ngrams=ngrams))[0] in (33, 91)
+
+
+def test_a_prompts_last_special_token_is_none_of_the_text(model: DiffusionGemma) -> None:
+    prompt = [*PREFIX, int(Special.PREFIX)]
+    seen: list[Sequence[int]] = []
+
+    def propose(before: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
+        seen.append(before)
+        return ()
+
+    cache = _cache(model, prompt)
+    list(write(model, cache, Plan(length=16), Rules(), propose, threading.Event()))
+    assert seen
+    assert all(before == PREFIX for before in seen)

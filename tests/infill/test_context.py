@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engine.request import EngineInfo
@@ -71,6 +73,27 @@ def test_windows_keep_their_budget(budget: int, language: str) -> None:
     for end in range(0, len(FUNCTIONS), 97):
         assert 0 <= end - prefix_start(document, end, budget) <= budget
         assert 0 <= suffix_end(document, end, budget) - end <= budget
+
+
+def test_what_lies_beyond_the_windows_adjoins_them() -> None:
+    at = FUNCTIONS.index("def f100")
+    document = Document(FUNCTIONS, "python")
+    befores = set()
+    for end in range(at, at + 300, 3):
+        wants = replace(info(), far_chars=1000)
+        context = build_context(document, choose_hole(document, end, end), wants)
+        prompt = context.prompt
+        assert FUNCTIONS[: context.start].endswith(prompt.before)
+        assert FUNCTIONS[context.end :].startswith(prompt.after)
+        assert 750 <= len(prompt.before) <= len(prompt.after) == 1000
+        befores.add(prompt.before)
+    assert len(befores) <= 5  # the windows move in blocks, and with them what lies before
+
+
+def test_an_engine_that_has_no_use_for_it_is_spared_what_lies_beyond() -> None:
+    document = Document(FUNCTIONS, "python")
+    prompt = build_context(document, choose_hole(document, 3000, 3000), info()).prompt
+    assert (prompt.before, prompt.after) == ("", "")
 
 
 def test_windows_are_cut_at_definitions() -> None:

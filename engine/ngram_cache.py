@@ -1,0 +1,89 @@
+"""A memory of the tokens around a hole: what followed, in this very text, the last few tokens written.
+
+A small model knows little of a code base, and code repeats itself: names, calls and whole lines of a file
+come again in it. The model's next-token distribution is the base of an n-gram model of the text at hand,
+interpolated by Witten and Bell's method, so that a long context seen often counts most, and where the text
+has nothing to say the model's word stands. It reads far more text than fits a prompt, for microseconds a
+token. Speaks token ids; knows nothing of networks or text.
+
+Sources: Kuhn and De Mori, "A cache-based natural language model for speech recognition" (1990); Tu, Su and
+Devanbu, "On the localness of software" (2014), for code; Witten and Bell, "The zero-frequency problem"
+(1991), method C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORTEST, LONGEST = 4, 6
+"""Tokens of context an n-gram is looked up by: shorter ones are too common to contradict a model."""
+BASE_WEIGHT = 4.0
+"""How many times as much the base distribution counts as one new continuation would in method C."""
+Continuations = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""Tokens, and how often each was seen, for one length of context after another."""
+
+_BREAK = -1  # between two texts, so that no n-gram spans them
+_KEY = 2  # tokens an index entry is found by
+
+
+class NgramCache:
+    """The n-grams of `texts`, token ids each; later texts and later places count as the more recent."""
+
+    def __init__(self, texts: Iterable[Sequence[int]]) -> None:
+        parts = [np.asarray(text, dtype=np.int64) for text in texts if len(text)]
+        gap = np.array([_BREAK])
+        self._tokens: NDArray[np.int64] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
+        keys = _key(self._tokens[:-_KEY], self._tokens[1 : 1 - _KEY])
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._next = keys[order], order + _KEY
+
+    def continuations(self, context: Sequence[int]) -> Continuations:
+        """What followed the end of `context`, by the number of its tokens that match, the fewest first."""
+        return [
+            np.unique(self._tokens[places], return_counts=True)
+            for length, places in self._matches(context)
+            if length >= SHORTEST
+        ]
+
+    def draft(self, context: Sequence[int], limit: int) -> list[int]:
+        """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""
+        places = np.flatnonzero(self._tokens[:-1] == context[-1]) + 1 if context else np.array([], np.int64)
+        for _, longer in self._matches(context):
+            places = longer
+        if not len(places):
+            return []
+        following = self._tokens[places[-1] : places[-1] + limit]
+        ends = np.flatnonzero(following == _BREAK)
+        return [int(token) for token in following[: ends[0] if len(ends) else limit]]
+
+    def _matches(self, context: Sequence[int]) -> Iterable[tuple[int, NDArray[np.int64]]]:
+        """(length, places a continuation stands at, in order) for every length of context that occurs."""
+        if len(context) < _KEY:
+            return
+        key = _key(np.int64(context[-2]), np.int64(context[-1]))
+        first, last = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
+        places = self._next[first:last]
+        places = places[self._tokens[places] != _BREAK]
+        for length in range(_KEY, min(LONGEST, len(context)) + 1):
+            if length > _KEY:
+                places = places[places >= length]
+                places = places[self._tokens[places - length] == context[-length]]
+            if not len(places):
+                return
+            yield length, places
+
+
+def interpolate(probabilities: NDArray[np.float32], continuations: Continuations) -> None:
+    """Mix a next-token distribution (vocab,) with what followed before, in place; it still sums to one."""
+    for tokens, counts in continuations:
+        base = BASE_WEIGHT * len(tokens)
+        total = counts.sum() + base
+        probabilities *= base / total
+        probabilities[tokens] += counts / total
+
+
+def _key(first: NDArray[np.int64] | np.int64, second: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
+    return np.asarray((first << 32) ^ (second & 0xFFFFFFFF))

@@ -1,0 +1,92 @@
+"""The n-gram cache against counting by hand, and its drafts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, NgramCache, interpolate
+
+VOCAB = 12
+
+
+def by_hand(
+    texts: Sequence[Sequence[int]], base: np.ndarray[tuple[int], np.dtype[np.float32]], context: list[int]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Witten and Bell's interpolation, shortest context first, from a scan of every text."""
+    out = base.astype(np.float64)
+    for length in range(SHORTEST, LONGEST + 1):
+        if len(context) < length:
+            break
+        found = Counter(
+            text[at]
+            for text in texts
+            for at in range(length, len(text))
+            if list(text[at - length : at]) == context[-length:]
+        )
+        if not found:
+            break
+        weight = BASE_WEIGHT * len(found)
+        mixed = [(found[t] + weight * p) / (found.total() + weight) for t, p in enumerate(out)]
+        out = np.array(mixed)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mixing_is_witten_bell_interpolation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    texts = [rng.integers(0, 3, int(n)).tolist() for n in rng.integers(0, 60, 4)]
+    cache = NgramCache(texts)
+    for _ in range(20):
+        context = rng.integers(0, 3, int(rng.integers(0, 9))).tolist()
+        base = rng.dirichlet(np.ones(VOCAB)).astype(np.float32)
+        mixed = base.copy()
+        interpolate(mixed, cache.continuations(context))
+        np.testing.assert_allclose(mixed, by_hand(texts, base, context), rtol=1e-4, atol=1e-6)
+        assert mixed.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_the_text_has_not_seen_is_left_to_the_model() -> None:
+    cache = NgramCache([[1, 2, 3, 4, 5]])
+    for context in ([], [1], [9, 9, 9, 9], [2, 3, 4]):  # the last one is too short to count
+        base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
+        interpolate(base, cache.continuations(context))
+        assert (base == np.float32(1 / VOCAB)).all()
+
+
+def test_no_ngram_spans_two_texts() -> None:
+    cache = NgramCache([[1, 2], [3, 4, 5, 6, 7]])
+    base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
+    interpolate(base, cache.continuations([1, 2, 3, 4]))
+    assert (base == np.float32(1 / VOCAB)).all()
+    assert cache.draft([1, 2], 8) == []
+
+
+@pytest.mark.parametrize(
+    ("context", "limit", "expected"),
+    [
+        ([1, 2, 3], 8, [4, 1, 2, 3, 5]),  # three tokens match in both places, and four in the first
+        ([9, 2, 3], 8, [5]),  # the later of two places that match equally well
+        ([0, 1, 2, 3], 2, [4, 1]),
+        ([3, 5], 8, []),  # the text ends there
+        ([2], 8, [3, 5]),  # one token will do for a guess
+        ([7, 7], 8, []),
+    ],
+)
+def test_a_draft_is_what_followed_the_longest_match(
+    context: list[int], limit: int, expected: list[int]
+) -> None:
+    longer = [0, *context] if context == [1, 2, 3] else context
+    assert NgramCache([[0, 1, 2, 3, 4, 1, 2, 3, 5]]).draft(longer, limit) == expected
+
+
+def test_an_empty_memory_says_nothing() -> None:
+    nothing: list[list[list[int]]] = [[], [[]], [[1]]]
+    for texts in nothing:
+        base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
+        interpolate(base, NgramCache(texts).continuations([1, 1, 1, 1]))
+        assert (base == np.float32(1 / VOCAB)).all()
+        assert NgramCache(texts).draft([1, 1], 4) == []
