@@ -32,8 +32,8 @@ from engine.service.scheduler import Dropped, Job, Scheduler
 T = TypeVar("T")
 
 _FRAME_S = 1 / 30
-"""Steps that follow one another faster are left out, since nobody could see them; never the first or the last.
-Each costs the one core that computes the next as much as it costs to send."""
+"""Steps that follow one another faster are left out, never the first or the last: nobody could see them, and
+sending one takes processor time that the next is computed with."""
 
 _KEPT_STEPS = 8
 """Steps that wait for a slow client; of more than these the older are left out, the last never."""
