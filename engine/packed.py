@@ -57,11 +57,11 @@ class PackedGemma:
         self._rotations = _Rotations(config, self.device)
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Run the encoder over `ids` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        """Run the encoder over `ids` (b, n) at consecutive `positions` (1 or b, n): states (b, n, hidden)."""
         return self._run(F.embedding(ids, self._embedding), positions, attend, encoder=True)
 
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
-        """Run the denoiser over `canvas` (b, n) at consecutive `positions` (1, n): states (b, n, hidden)."""
+        """Run the denoiser over `canvas` (b, n), positions as for `encode`: states (b, n, hidden)."""
         x = F.embedding(canvas, self._embedding)
         if soft is not None:
             flat = soft.reshape(-1, soft.shape[-1]).float()
@@ -87,9 +87,9 @@ class PackedGemma:
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         b, n, hidden = x.shape
         x = x.reshape(-1, hidden)
-        start = int(positions[0, 0])
+        starts = tuple(positions[:, 0].tolist())  # rows of several requests begin at different places
         for index, layer in enumerate(self._layers):
-            rotation = self._rotations.of(index, layer, start, n)
+            rotation = self._rotations.of(index, layer, starts, n)
             x = layer(x, (b, n), rotation, index, attend, encoder)
         return self._norm(x).view(b, n, hidden)
 
@@ -148,7 +148,7 @@ class _Gated:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rotation:
-    """A layer's rope times its query and key norms' weights: each (n, heads + kv_heads, head_dim)."""
+    """A layer's rope times its query and key norms' weights: each (1 or b, n, heads + kv_heads, head_dim)."""
 
     straight: Tensor
     swapped: Tensor
@@ -240,17 +240,22 @@ class _Rotations:
         self._device = device
         self._tables: dict[LayerConfig, tuple[Tensor, Tensor]] = {}
         self._limit = config.max_position_embeddings
-        self._last: dict[int, tuple[int, int, _Rotation]] = {}
+        self._last: dict[int, tuple[tuple[int, ...], int, _Rotation]] = {}
 
-    def of(self, index: int, layer: _Layer, start: int, count: int) -> _Rotation:
-        """The rotation of layer `index` for positions from `start` on; every step of a canvas asks again."""
+    def of(self, index: int, layer: _Layer, starts: tuple[int, ...], count: int) -> _Rotation:
+        """The rotation of layer `index` for rows from `starts` on, one for all or one for each row.
+
+        Every step of a canvas asks again.
+        """
         last = self._last.get(index)
-        if last is not None and last[:2] == (start, count):
+        if last is not None and last[:2] == (starts, count):
             return last[2]
-        cos, sin = (table[start : start + count] for table in self._table(layer.shape, start + count))
+        tables = self._table(layer.shape, max(starts) + count)
+        rows = starts if len(set(starts)) > 1 else starts[:1]
+        cos, sin = (torch.stack([table[at : at + count] for at in rows]) for table in tables)
         half = layer.shape.head_dim // 2
         rotation = _Rotation(straight=cos * layer.norms, swapped=sin * layer.norms.roll(half, -1))
-        self._last[index] = start, count, rotation
+        self._last[index] = starts, count, rotation
         return rotation
 
     def _table(self, shape: LayerConfig, end: int) -> tuple[Tensor, Tensor]:
