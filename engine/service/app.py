@@ -209,13 +209,21 @@ class Endpoints:
             service.active_at = time.monotonic()
 
     async def _loading(self, model: str | None) -> AsyncGenerator[bytes]:
-        """Progress lines until the model is there."""
+        """Progress lines until the model is there; a client must not take a long load for an end."""
         lines: asyncio.Queue[str | None] = asyncio.Queue()
         task = asyncio.ensure_future(self.service.models.get(model, lines.put_nowait))
         task.add_done_callback(lambda _: lines.put_nowait(None))
         try:
-            while (line := await lines.get()) is not None:
-                yield event({"message": line}, "progress")
+            line: str | None = ""
+            while line is not None:
+                try:
+                    async with asyncio.timeout(_PING_S):
+                        line = await lines.get()
+                except TimeoutError:
+                    yield b": ping\n\n"
+                else:
+                    if line is not None:
+                        yield event({"message": line}, "progress")
             task.result()
         finally:
             task.cancel()

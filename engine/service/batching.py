@@ -1,14 +1,16 @@
-"""Denoising steps of several requests as one forward pass.
+"""Steps of several requests as one forward pass, denoising ones and left-to-right ones alike.
 
-Every lane runs its own denoising loop with its own prefix cache, and only one of them computes at a time. A
-lane that wants a step waits; once all lanes of the most urgent kind wait, their canvases of equal length go
-through the network together, each with its own prefix's attention. So requests join and leave between two
-steps, and the loop in `engine.denoiser` knows nothing of it. Requests that are less urgent stand still
-meanwhile.
+Every lane runs its own loop with its own prefix cache, and only one of them computes at a time. A lane that
+wants a pass through the network waits; once all lanes of the most urgent kind wait, their rows of equal
+length go through it together, each with its own prefix's attention. So requests join and leave between two
+steps, and the loops in `engine.denoiser` and `engine.verified` know nothing of it. Requests that are less
+urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches, and
+lanes take turns in joining them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,24 +39,42 @@ if TYPE_CHECKING:
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
 
-def lanes_of(engine: Engine, count: int) -> list[Engine]:
-    """`count` engines that can be used at once, on the weights of `engine`.
+def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Engine]:
+    """`count` engines that can be used at once, on the weights of `engine`, in turn in one of `batches`.
 
-    What is not ours to take apart is used as it is by every lane.
+    Batches compute beside each other; None is as many as there are processor cores for. What is not ours to
+    take apart is used as it is by every lane.
     """
     if not isinstance(engine, InProcessEngine):
         return [engine] * count
-    batch = Batch(engine.network)
-    network = cast("Network", BatchedNetwork(engine.network, batch))
-    return [Lane(engine.sibling(network), batch) for _ in range(count)]
+    shared = [Batch(engine.network) for _ in range(min(count, batches or _at_once(engine.network)))]
+    networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
+    return [
+        Lane(engine.sibling(networks[index % len(shared)]), shared[index % len(shared)])
+        for index in range(count)
+    ]
+
+
+def _at_once(network: Network) -> int:
+    """How many passes to compute beside each other: one through a small model rarely keeps all cores busy."""
+    import torch
+
+    if network.device.type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // torch.get_num_threads())
 
 
 @dataclass(kw_only=True, eq=False)
 class _Call:
-    """One lane's step: canvas (b, n), positions (1 or b, n), soft (b, n, hidden) or None -> states."""
+    """One lane's pass: rows (b, n), positions (1 or b, n), soft (b, n, hidden) or None -> states.
+
+    `causal` passes go through the encoder and have no `soft`.
+    """
 
     owner: int
-    canvas: Tensor
+    causal: bool
+    rows: Tensor
     positions: Tensor
     attend: Attend
     soft: Tensor | None
@@ -96,11 +116,11 @@ class Batch:
                     del self._present[me]
                 self._changed.notify_all()
 
-    def denoise(self, call: _Call) -> Tensor:
-        """Have a step computed together with those of the other lanes; our turn to compute goes on after it.
+    def forward(self, call: _Call) -> Tensor:
+        """Have a pass computed together with those of the other lanes; our turn to compute goes on after it.
 
         Raises:
-            Exception: whatever the network raises for this step alone.
+            Exception: whatever the network raises for this pass alone.
         """
         with self._changed:
             self._calls.append(call)
@@ -131,15 +151,15 @@ class Batch:
         return [] if missing else ready
 
     def _run(self, calls: list[_Call]) -> None:
-        by_length: dict[int, list[_Call]] = {}
+        alike: dict[tuple[bool, int], list[_Call]] = {}
         for call in calls:
             self._calls.remove(call)
-            by_length.setdefault(call.canvas.shape[1], []).append(call)
-        for group in by_length.values():
+            alike.setdefault((call.causal, call.rows.shape[1]), []).append(call)
+        for group in alike.values():
             self._run_together(group)
 
     def _run_together(self, calls: list[_Call]) -> None:
-        rows = sum(len(call.canvas) for call in calls)
+        rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
             states = _forward(self._network, calls)
@@ -159,15 +179,19 @@ def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:
     """The final states of each call, from one pass over all their rows."""
     import torch
 
-    if len(calls) == 1:
-        [call] = calls
-        with torch.inference_mode():
-            return [network.denoise(call.canvas, call.positions, call.attend, call.soft)]
-    sizes = [len(call.canvas) for call in calls]
+    sizes = [len(call.rows) for call in calls]
     with torch.inference_mode():
-        canvas = torch.cat([call.canvas for call in calls])
-        positions = torch.cat([call.positions.expand_as(call.canvas) for call in calls])
-        states = network.denoise(canvas, positions, _apart(calls, sizes), _soft(calls))
+        if len(calls) == 1:
+            [call] = calls
+            rows, positions, attend = call.rows, call.positions, call.attend
+        else:
+            rows = torch.cat([call.rows for call in calls])
+            positions = torch.cat([call.positions.expand_as(call.rows) for call in calls])
+            attend = _apart(calls, sizes)
+        if calls[0].causal:
+            states = network.encode(rows, positions, attend)
+        else:
+            states = network.denoise(rows, positions, attend, _soft(calls))
         return list(states.split(sizes))
 
 
@@ -191,24 +215,33 @@ def _soft(calls: list[_Call]) -> Tensor | None:
         return None
     return torch.cat(
         [
-            known.new_zeros(*call.canvas.shape, known.shape[-1]) if call.soft is None else call.soft
+            known.new_zeros(*call.rows.shape, known.shape[-1]) if call.soft is None else call.soft
             for call in calls
         ]
     )
 
 
 class BatchedNetwork:
-    """Stands in for a network: denoising steps are batched, all else is the network's own."""
+    """Stands in for a network: passes through its layers are batched, all else is the network's own."""
 
     def __init__(self, network: Network, batch: Batch) -> None:
         self._network, self._batch = network, batch
 
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """See `engine.network.Network`."""
+        return self._forward(ids, positions, attend, None, causal=True)
+
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
         """See `engine.network.Network`."""
-        call = _Call(
-            owner=threading.get_ident(), canvas=canvas, positions=positions, attend=attend, soft=soft
+        return self._forward(canvas, positions, attend, soft, causal=False)
+
+    def _forward(
+        self, rows: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None, *, causal: bool
+    ) -> Tensor:
+        owner = threading.get_ident()
+        return self._batch.forward(
+            _Call(owner=owner, causal=causal, rows=rows, positions=positions, attend=attend, soft=soft)
         )
-        return self._batch.denoise(call)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)

@@ -31,6 +31,10 @@ from engine.service.scheduler import Dropped, Job, Scheduler
 
 T = TypeVar("T")
 
+_FRAME_S = 1 / 30
+"""Steps that follow one another faster are left out, never the first or the last: nobody could see them, and
+sending one takes processor time that the next is computed with."""
+
 _KEPT_STEPS = 8
 """Steps that wait for a slow client; of more than these the older are left out, the last never."""
 
@@ -83,7 +87,8 @@ class Service:
     async def denoise(self, request: DenoiseRequest, origin: Origin) -> AsyncGenerator[Step | Dropped]:
         """The steps of a request as they are made; where it is dropped, the reason in place of the rest.
 
-        A consumer that is slow is left out some steps, never the last. Closing it cancels.
+        Of steps that come faster than thirty a second some are left out, and of those a slow consumer does
+        not take in time; never the last. Closing it cancels.
 
         Raises:
             EngineError: the model cannot be loaded, or the request cannot be served.
@@ -95,13 +100,21 @@ class Service:
             timely = request
             if request.deadline_ms is not None:
                 timely = replace(request, deadline_ms=max(0.0, request.deadline_ms - waited_ms))
+            shown = -_FRAME_S
             for step in engine.denoise(timely, stream.job.cancelled):
-                stream.put(step)
+                now = time.monotonic()
+                if step.stop is not None or now - shown >= _FRAME_S:
+                    shown = now
+                    stream.put(step)
 
         deadline = None if request.deadline_ms is None else arrived + request.deadline_ms / 1000
         async with aclosing(self._run(origin, work, request.priority, request.key, deadline)) as items:
+            counted = 0
             async for item in items:
                 if isinstance(item, Step):
+                    # A request that is begun anew counts its steps from one again.
+                    self.metrics.steps += item.number - (counted if item.number > counted else 0)
+                    counted = item.number
                     self._saw(item)
                 yield item
 
@@ -180,7 +193,6 @@ class Service:
             return Dropped.LATE
 
     def _saw(self, step: Step) -> None:
-        self.metrics.steps += 1
         if step.canvases:
             self.live = Live(
                 number=self.live.number + 1,

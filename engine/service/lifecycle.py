@@ -55,12 +55,17 @@ def start(
             return address
         if not mine:
             raise EngineUnavailable("another process has been starting the engine for too long")
-        process = _spawn(place, [*command, *arguments])
+        process = None
         while time.monotonic() < until:
             if (address := running(place)) is not None:
                 return address
-            if process.poll() is not None and not is_alive(place):
-                raise EngineUnavailable(f"the engine ended with {process.returncode}: {last_words(place)}")
+            # One that lives without an address is about to listen or about to end: a second would only wait.
+            if not is_alive(place):
+                if process is None:
+                    process = _spawn(place, [*command, *arguments])
+                elif process.poll() is not None:
+                    ended = f"the engine ended with {process.returncode}"
+                    raise EngineUnavailable(f"{ended}: {last_words(place)}")
             time.sleep(_LOOK_S)
     raise EngineUnavailable(f"the engine did not start within {timeout_s:.0f} s: {last_words(place)}")
 

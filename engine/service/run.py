@@ -74,6 +74,7 @@ def run(place: Place, options: ServiceOptions, loader: Loader | None = None) -> 
     if descriptor is None:
         logger.warning("an engine is running already")
         return 0
+    place.forget_address()  # what a dead one left there is not ours
     sys.setswitchinterval(_SWITCH_S)
     try:
         asyncio.run(_serve(place, options, loader or load_in_process))
@@ -135,7 +136,8 @@ async def _watch(place: Place, options: ServiceOptions, service: Service, server
         if options.idle_s is not None:
             service.models.unload_idle(options.idle_s)
         found = place.read_address()
-        if found is None or found.pid != os.getpid():
+        gone = found is None or found.pid != os.getpid()
+        if gone or (found is not None and found.socket and not os.path.exists(found.socket)):
             logger.warning("our files are gone, and so are we")
             server.handle_exit(signal.SIGTERM, None)
         if options.linger_s is not None and service.idle_s >= options.linger_s:
@@ -144,10 +146,9 @@ async def _watch(place: Place, options: ServiceOptions, service: Service, server
 
 
 def _listen(place: Place, options: ServiceOptions) -> tuple[list[socket.socket], Address]:
-    """The sockets, and how others find them. Only the lock's holder comes here: what lies there is dead."""
+    """The sockets, and how others find them. Only the lock's holder comes here, and nothing lies there."""
     sockets = []
     path, host, port = "", "", 0
-    place.forget_address()
     if place.has_unix_socket:
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         unix.bind(str(place.socket))

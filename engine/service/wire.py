@@ -2,12 +2,15 @@
 
 Fields are found by their types, so that a field added there crosses too. Unknown fields are ignored, since
 the other side may be newer. Knows nothing of HTTP.
+
+A fill is thousands of tokens, each a dataclass: what a type needs is worked out once, and kept as a function.
 """
 
 from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -16,12 +19,30 @@ from typing import Any, TypeVar
 from engine.errors import InvalidRequest
 
 T = TypeVar("T")
+Reader = Callable[[Any], Any]
+"""What JSON has -> the value; raises _Wrong."""
+
+_PLAIN = (str, int, float, bool)
+
+
+class _Wrong(Exception):
+    """What is wrong with a value, and where it lies within what is being read: `.field`, `[index]`."""
+
+    def __init__(self, said: str, where: str = "") -> None:
+        super().__init__(said)
+        self.said, self.where = said, where
+
+    def within(self, where: str) -> _Wrong:
+        """The same, seen from a level further out."""
+        return _Wrong(self.said, where + self.where)
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass, and whatever it holds, as what `json.dumps` takes."""
+    """A dataclass, and whatever it holds, as what `json.dumps` takes; for reading only, and at once."""
     if is_dataclass(value):
-        return {name: to_json(getattr(value, name)) for name in _names(value.__class__)}
+        inner = _deep(value.__class__)
+        data = value.__dict__
+        return {**data, **{name: to_json(data[name]) for name in inner}} if inner else data
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     return value.value if isinstance(value, Enum) else value
@@ -33,67 +54,94 @@ def from_json(kind: type[T], data: Any) -> T:
     Raises:
         InvalidRequest: a field is missing, of the wrong type or out of its range; it is named.
     """
-    value: T = _read(kind, data, kind.__name__)
+    try:
+        value: T = _reader(kind)(data)
+    except _Wrong as wrong:
+        raise InvalidRequest(f"{kind.__name__}{wrong.where} {wrong.said}") from None
     return value
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _deep(kind: type) -> tuple[str, ...]:
+    """The fields that are not JSON as they are."""
+    hints = typing.get_type_hints(kind)
+    return tuple(field.name for field in fields(kind) if not _is_plain(hints[field.name]))
+
+
+def _is_plain(kind: Any) -> bool:
+    parts = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+    return all(part in _PLAIN or part is types.NoneType for part in parts)
 
 
 @cache
-def _schema(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Each field's name, its type and whether it must be there."""
-    hints = typing.get_type_hints(kind)
-    return tuple(
-        (field.name, hints[field.name], field.default is MISSING and field.default_factory is MISSING)
-        for field in fields(kind)
-    )
-
-
-def _read(kind: Any, data: Any, where: str) -> Any:
+def _reader(kind: Any) -> Reader:
+    """How a value of a type is read."""
     origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        return _read_union(kind, data, where)
+    if origin in (types.UnionType, typing.Union):  # `X | None`, which is all there is
+        [inner] = (_reader(part) for part in typing.get_args(kind) if part is not types.NoneType)
+        return lambda data: None if data is None else inner(data)
     if origin is tuple:
-        return _read_tuple(kind, data, where)
+        return _tuple_reader(_reader(typing.get_args(kind)[0]))
     if is_dataclass(kind):
-        return _read_dataclass(kind, data, where)
-    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _dataclass_reader(kind)
+    if issubclass(kind, Enum):
+        return _enum_reader(kind)
+    return _plain_reader(kind)
+
+
+def _plain_reader(kind: type) -> Reader:
+    def read(data: Any) -> Any:
+        if type(data) is kind:  # in particular, true is no number
+            return data
+        if kind is float and type(data) is int:
+            return float(data)
+        raise _Wrong(f"should be of type {kind.__name__}, not {type(data).__name__}")
+
+    return read
+
+
+def _enum_reader(kind: type[Enum]) -> Reader:
+    def read(data: Any) -> Any:
         try:
             return kind(data)
         except ValueError:
-            raise InvalidRequest(f"{where}: {str(data)[:40]!r} is none of its values") from None
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise InvalidRequest(f"{where} should be of type {kind.__name__}, not {type(data).__name__}")
-    return data
+            raise _Wrong(f"is {str(data)[:40]!r}, which is none of its values") from None
+
+    return read
 
 
-def _read_union(kind: Any, data: Any, where: str) -> Any:
-    """`X | None`, which is all there is."""
-    if data is None:
-        return None
-    [inner] = (part for part in typing.get_args(kind) if part is not types.NoneType)
-    return _read(inner, data, where)
+def _tuple_reader(inner: Reader) -> Reader:
+    def read(data: Any) -> Any:
+        if type(data) is not list:
+            raise _Wrong(f"should be a list, not {type(data).__name__}")
+        out: list[Any] = []
+        try:
+            for item in data:
+                out.append(inner(item))
+        except _Wrong as wrong:
+            raise wrong.within(f"[{len(out)}]") from None
+        return tuple(out)
+
+    return read
 
 
-def _read_tuple(kind: Any, data: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(data, list):
-        raise InvalidRequest(f"{where} should be a list, not {type(data).__name__}")
-    inner = typing.get_args(kind)[0]
-    return tuple(_read(inner, item, f"{where}[{index}]") for index, item in enumerate(data))
+def _dataclass_reader(kind: Any) -> Reader:
+    hints = typing.get_type_hints(kind)
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    readers = [(field.name, _reader(hints[field.name])) for field in fields(kind)]
 
+    def read(data: Any) -> Any:
+        if type(data) is not dict:
+            raise _Wrong(f"should be an object, not {type(data).__name__}")
+        values: dict[str, Any] = {}
+        for name, inner in readers:
+            if name in data:
+                try:
+                    values[name] = inner(data[name])
+                except _Wrong as wrong:
+                    raise wrong.within(f".{name}") from None
+            elif name in needed:
+                raise _Wrong("is missing", f".{name}")
+        return kind(**values)
 
-def _read_dataclass(kind: Any, data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise InvalidRequest(f"{where} should be an object, not {type(data).__name__}")
-    values = {}
-    for name, inner, needed in _schema(kind):
-        if name in data:
-            values[name] = _read(inner, data[name], f"{where}.{name}")
-        elif needed:
-            raise InvalidRequest(f"{where}.{name} is missing")
-    return kind(**values)
+    return read

@@ -70,6 +70,10 @@ class Peer:
         """The answer to a request."""
         return self.until(lambda m: "method" not in m and m["id"] == message_id)
 
+    def seen(self, method: str) -> list[Json]:
+        """What of a kind has been read so far."""
+        return [message for message in self._received if message.get("method") == method]
+
     def initialize(self, process_id: int | None = None, options: Json | None = None) -> Json:
         """Shake hands."""
         params = {"processId": process_id, "capabilities": {}, "initializationOptions": options}

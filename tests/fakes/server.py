@@ -2,8 +2,8 @@
 
 The engine suggests "1"; where the text before the hole has `WAIT` in it, it goes on denoising until it is
 cancelled. `test/engine` tells what it was asked and how it ended. `--snippets` wants code from elsewhere,
-`--tcp` listens instead, `--no-model` cannot load one, `--slow-load` never finishes, and `--print` writes to
-standard output while loading.
+`--tcp` listens instead, `--no-model` cannot load one, `--slow-load` never finishes, `--resident` uses the
+fake service's engine, and `--print` writes to standard output while loading.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ def load(model: str | None, on_progress: Callable[[str], None]) -> Engine:
     if "--slow-load" in sys.argv:
         time.sleep(3600)
     on_progress("half of it is there")
+    if "--resident" in sys.argv:
+        from engine.resident import open_resident
+
+        return open_resident(model, on_progress, command=(sys.executable, "-m", "tests.fakes.service"))
     return ENGINE
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 
 from engine.errors import InvalidRequest, ModelNotFound
 from engine.request import DenoiseRequest, Engine, Step
 from engine.service.__main__ import main
 from tests.fakes.server import WaitingEngine
+
+FULL = "full"
+"""A file of this name in the engine's folder says that nothing can be written there."""
 
 
 class ServiceEngine(WaitingEngine):
@@ -37,4 +41,8 @@ def load(model: str | None, on_progress: Callable[[str], None]) -> Engine:
 
 
 if __name__ == "__main__":
+    if Path(FULL).exists():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     sys.exit(main(load))

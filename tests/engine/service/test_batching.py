@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import DenoiseRequest, Engine, Prompt, Step
+from engine.packed import PackedGemma
+from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
 from engine.service.batching import Lane, lanes_of
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint
@@ -58,8 +59,36 @@ def test_together_they_answer_as_alone(engine: InProcessEngine) -> None:
         assert [canvas.text for canvas in one.canvases] == [canvas.text for canvas in other.canvases]
 
 
+@pytest.mark.parametrize("decoding", [Decoding.DENOISE, Decoding.VERIFY])
+def test_packed_for_a_cpu_too_every_row_keeps_its_own_place(
+    engine: InProcessEngine, decoding: Decoding
+) -> None:
+    packed = engine.sibling(PackedGemma(engine.network, torch.float32))  # type: ignore[arg-type]
+    requests = [
+        DenoiseRequest(
+            prompt=Prompt(prefix="x = 1\n" * (i + 1)),
+            seed=i,
+            canvas_tokens=32,
+            max_steps=4,
+            decoding=decoding,
+        )
+        for i in range(4)
+    ]
+    alone = [run(packed.sibling(), request) for request in requests]
+    lanes = lanes_of(packed, 4, batches=1)
+    [batch] = {lane.batch for lane in lanes if isinstance(lane, Lane)}
+    with ThreadPoolExecutor(4) as pool:
+        with batch.member(Priority.AUTOMATIC):  # nobody begins before all are there
+            pending = [pool.submit(run, lane, request) for lane, request in zip(lanes, requests, strict=True)]
+            until(lambda: batch.present == 5)
+        together = [each.result(30) for each in pending]
+    for one, other in zip(alone, together, strict=True):
+        assert [canvas.text for canvas in one.canvases] == [canvas.text for canvas in other.canvases]
+    assert max(batch.sizes) >= 4
+
+
 def test_steps_are_shared_and_lanes_join_and_leave_between_them(engine: InProcessEngine) -> None:
-    lanes = lanes_of(engine, 2)
+    lanes = lanes_of(engine, 2, batches=1)
     [batch] = {lane.batch for lane in lanes if isinstance(lane, Lane)}
     begun = threading.Event()
 
@@ -77,7 +106,7 @@ def test_steps_are_shared_and_lanes_join_and_leave_between_them(engine: InProces
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.submit(long), pool.submit(short)
         counts = (first.result(30), second.result(30))
-    assert sum(rows * passes for rows, passes in batch.sizes.items()) == sum(counts)
+    assert sum(rows * passes for rows, passes in batch.sizes.items()) == sum(counts) + 2  # each prompt
     assert batch.sizes[2] == counts[1]
     assert batch.present == 0
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,9 +15,10 @@ import pytest
 
 from engine.errors import EngineUnavailable, InvalidRequest, ModelNotFound
 from engine.request import Stop
-from engine.resident import ask_status
+from engine.resident import ResidentEngine, ask_status
 from engine.service.lifecycle import Backoff, is_alive, running, start, stop
 from engine.service.place import FOLDER_VARIABLE, Place, find_place
+from tests.engine.service.faults import ordeal
 from tests.engine.service.harness import TIMEOUT_S, answer, ask, client, fake_service, own_place, until
 
 
@@ -183,36 +182,23 @@ def test_a_folder_others_could_use_is_closed(place: Place, monkeypatch: pytest.M
 
 
 def test_random_faults_leave_an_engine_that_serves(place: Place) -> None:
-    """A few rounds; `benchmarks/faults.py` has the many."""
-    chance, engine = random.Random(0), client(place)
-    for _ in range(6):
-        fault(place, chance)
-        until(lambda: answers(engine))
+    """Each kind of harm a few times; `python -m tests.engine.service.faults` does 500 rounds."""
+    trial = ordeal(place, rounds=10, seed=5)
+    assert set(trial.tally) == {"kill", "stop", "slow", "half", "full_disk", "corrupt"}
+
+
+def test_one_without_its_socket_goes_and_another_comes(place: Place) -> None:
+    engine = client(place)
+    before = running(place)
+    place.socket.unlink()
+    until(lambda: running(place) not in (None, before))
+    until(lambda: answers(engine))
     engine.close()
-    assert stop(place)
-    assert not is_alive(place)
 
 
-def fault(place: Place, chance: random.Random) -> None:
-    """Do the engine some harm."""
-    address = running(place)
-    if address is None:
-        return
-    kind = chance.choice(["kill", "half", "slow", "corrupt"])
-    if kind == "kill":
-        os.kill(address.pid, signal.SIGKILL)
-    elif kind == "corrupt":
-        (place.folder / "engine.json").write_bytes(chance.randbytes(40))
-    else:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.connect(address.socket)
-            head = b"POST /v1/fill HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"
-            link.sendall(head if kind == "half" else head[:20])
-
-
-def answers(engine: object) -> bool:
+def answers(engine: ResidentEngine) -> bool:
     """Whether the engine serves its client now."""
     try:
-        return answer(engine) == "1"  # type: ignore[arg-type]
+        return answer(engine) == "1"
     except EngineUnavailable:
         return False
