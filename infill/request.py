@@ -70,7 +70,7 @@ class Suggestion:
     `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
     text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
     tokens behind that, 0 to 1. `repaired` says what was done to make the text parse: one of the values of
-    `infill.repair.How`.
+    `infill.mechanical.How`.
     """
 
     text: str

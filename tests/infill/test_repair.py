@@ -10,8 +10,9 @@ from engine.request import Prompt
 from infill.context import build_context
 from infill.document import Document
 from infill.hole import choose_hole
+from infill.mechanical import How
 from infill.pipeline import fill_text
-from infill.repair import How, Repaired, repair, repair_suggestion
+from infill.repair import Repaired, repair, repair_suggestion
 from infill.request import Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import CURSOR, request_for
