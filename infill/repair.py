@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass, replace
 
 from engine.request import Engine, Prompt, ScoreRequest
-from infill.damage import UNREADABLE, damage
+from infill.blame import Blame, blame
+from infill.damage import UNREADABLE
 from infill.document import Document
 from infill.hole import Hole
 from infill.lines import newline_of, with_line_feeds
@@ -23,7 +24,6 @@ from infill.request import Reason, Rejected, Suggestion
 _SCORED = 6  # candidates that are worth the causal direction's time
 _LEAST_MS = 50.0  # even at the deadline: a fill that is cut is better than none
 _MOST_MS = 1000.0  # even without a deadline
-_PROBES = ("x", "pass", "")  # something that fits nearly everywhere
 _PARSED = 150  # candidates that are tried at all, a millisecond each in an ordinary file
 
 
@@ -46,11 +46,13 @@ def repair(
     deadline_ms: float | None,
     cancelled: threading.Event,
     seed: int = 0,
+    known: int | None = None,
 ) -> Repaired:
     """The better of `text` and what it can be made into, to stand where `Suggestion.text` would.
 
     `text` begins with the prompt's typed characters, save for an indentation, which no repair touches. It
-    ends by `deadline_ms`, counted from the call, give or take one denoising step.
+    ends by `deadline_ms`, counted from the call, give or take one denoising step. `known` is the damage of
+    `text` to whoever has looked already, so that it is not parsed again.
 
     Raises:
         EngineError: the engine cannot serve it.
@@ -67,7 +69,7 @@ def repair(
         text=with_line_feeds(text),
         typed=typed,
     )
-    before = fill.damage(fill.text)
+    before = fill.damage(fill.text) if known is None else known
     # Grammars know no bare carriage return as a line's end, and what takes too long to parse is not known.
     if before in (0, UNREADABLE) or newline_of(document.text, fill.start) == "\r":
         return _result(fill, fill.text, How.KEPT, 0)
@@ -91,10 +93,14 @@ def repair_suggestion(
     deadline_ms: float | None,
     cancelled: threading.Event,
     seed: int = 0,
+    known: int | None = None,
+    lenient: bool = False,
 ) -> Suggestion | Rejected:
     """The suggestion with its text repaired where it needs that; see `repair`.
 
-    It is turned down where it still breaks the text, which was whole around it.
+    It is turned down where it is at fault that the text does not parse. Where its surroundings are as well,
+    so that no simple text would do either, only a `lenient` caller wants it. What is broken elsewhere says
+    nothing against it.
 
     Raises:
         EngineError: the engine cannot serve it.
@@ -109,12 +115,13 @@ def repair_suggestion(
         deadline_ms=deadline_ms,
         cancelled=cancelled,
         seed=seed,
+        known=known,
     )
     elapsed_ms = suggestion.elapsed_ms + 1000 * (time.perf_counter() - began)
-    typed = document.text[suggestion.start : hole.start]
-    if found.damage and _breaks(document, suggestion.start, hole.end, typed):
+    if (detail := _against(document, hole, suggestion.start, found, lenient)) is not None:
         return Rejected(
             reason=Reason.BROKEN,
+            detail=detail,
             text=found.text,
             steps=suggestion.steps,
             canvas_tokens=suggestion.canvas_tokens,
@@ -124,12 +131,15 @@ def repair_suggestion(
     return replace(suggestion, text=found.text, repaired=found.how.value, elapsed_ms=elapsed_ms)
 
 
-def _breaks(document: Document, start: int, end: int, typed: str) -> bool:
-    """Whether a fill that does not parse is at fault itself: with something simple in its place all is well.
-
-    Otherwise nobody can tell, and nothing is said against it.
-    """
-    return any(damage(document, start, end, typed + probe) == 0 for probe in _PROBES)
+def _against(document: Document, hole: Hole, start: int, found: Repaired, lenient: bool) -> str | None:
+    """What to add to the reason for not showing a text; None where it is to be shown."""
+    if not found.damage:
+        return None
+    typed = document.text[start : hole.start]
+    at_fault = blame(document, start, hole.end, typed, found.text, found.damage)
+    if at_fault is Blame.ELSEWHERE or (at_fault is Blame.PLACE and lenient):
+        return None
+    return "" if at_fault is Blame.FILL else "what stands around it does not parse either"
 
 
 def _found(
