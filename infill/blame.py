@@ -29,10 +29,10 @@ class Blame(Enum):
     ELSEWHERE = "elsewhere"  # other code is broken, and the fill adds nothing to it
 
 
-def blame(document: Document, start: int, end: int, typed: str, text: str, left: int) -> Blame:
-    """Who is at fault that the text has `left` faults with `text` in the place of `start` to `end`.
+def blame(document: Document, start: int, end: int, typed: str, left: int) -> Blame:
+    """Who is at fault that the text has `left` faults with a fill in the place of `start` to `end`.
 
-    `typed` is how `text` begins in any case. For languages other than Python there is no parser that says
+    `typed` is how the fill begins in any case. For languages other than Python there is no parser that says
     where the first error is: there the benefit of the doubt is the fill's.
     """
     fewest = min(damage(document, start, end, typed + probe) for probe in _PROBES)
@@ -43,7 +43,7 @@ def blame(document: Document, start: int, end: int, typed: str, text: str, left:
     whole = document.text
     if _is_broken_so_far(whole[: line_start(whole, start)]):
         return Blame.ELSEWHERE
-    return Blame.ELSEWHERE if _is_broken_below(whole, start, end, text) else Blame.PLACE
+    return Blame.ELSEWHERE if _is_broken_below(whole, start, end) else Blame.PLACE
 
 
 def _is_broken_so_far(text: str) -> bool:
@@ -59,9 +59,11 @@ def _is_broken_so_far(text: str) -> bool:
     return False
 
 
-def _is_broken_below(whole: str, start: int, end: int, text: str) -> bool:
+def _is_broken_below(whole: str, start: int, end: int) -> bool:
     """Whether code some lines below the hole is broken whatever the hole's own lines say."""
     first, last = line_start(whole, start), line_end(whole, end)
+    if _is_in_string(whole[:first]):  # of which everything below is the other half
+        return False
     indent = indent_of(whole, first)
     line = python_error(whole[:first] + indent + "pass" + whole[last:])
     if line is None:
@@ -70,3 +72,16 @@ def _is_broken_below(whole: str, start: int, end: int, text: str) -> bool:
     blanks = len(following) - len(following.lstrip())
     next_code = whole.count("\n", 0, first) + 1 + following.count("\n", 0, blanks)
     return line > next_code
+
+
+def _is_in_string(text: str) -> bool:
+    """Whether a text ends within a string of several lines."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except SyntaxError as error:
+        return "triple-quoted" in (error.msg or "")
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return False

@@ -12,7 +12,7 @@ from enum import Enum
 
 from infill.damage import damage, faults_with
 from infill.document import Document
-from infill.indentation import indent_of
+from infill.indentation import indent_of, indent_unit
 from infill.lines import line_start, newline_of
 
 TOKEN = re.compile(r"\w+|\n[ \t]*|[^\w\s]")
@@ -58,6 +58,8 @@ def mechanical(fill: Fill) -> Iterator[tuple[str, How]]:
     """What can be done without a model, the longest candidates first."""
     if (mended := _mended(fill)) is not None:
         yield mended, How.MENDED
+    for moved in _moved(fill):
+        yield moved, How.MENDED
     seen = {fill.text, ""}
     context = _context_tails(fill)
     for index, beginning in enumerate(_beginnings(fill)):
@@ -69,6 +71,23 @@ def mechanical(fill: Fill) -> Iterator[tuple[str, How]]:
             if candidate not in seen and candidate[fill.typed :].strip():
                 seen.add(candidate)
                 yield candidate, How.CUT if candidate == beginning else How.CLOSED
+
+
+def _moved(fill: Fill) -> Iterator[str]:
+    """The fill with its lines indented otherwise: as its place is, and one level more or less behind."""
+    text, start = fill.document.text, fill.start
+    if fill.typed or text[line_start(text, start) : start].strip():
+        return
+    unit = indent_unit(text, start, fill.document.language)
+    bare = fill.text.lstrip(" \t")
+    head, feed, rest = bare.partition("\n")
+    shift = len(fill.text) - len(bare)
+    if shift:
+        yield head + feed + re.sub(rf"(?m)^[ \t]{{1,{shift}}}", "", rest)
+    if shift or feed:
+        yield bare
+        yield head + feed + re.sub(r"(?m)^(?=[ \t]*\S)", unit, rest)
+        yield head + feed + re.sub(rf"(?m)^[ \t]{{1,{len(unit)}}}", "", rest)
 
 
 def _beginnings(fill: Fill) -> Iterator[str]:

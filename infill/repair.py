@@ -136,7 +136,7 @@ def _against(document: Document, hole: Hole, start: int, found: Repaired, lenien
     if not found.damage:
         return None
     typed = document.text[start : hole.start]
-    at_fault = blame(document, start, hole.end, typed, found.text, found.damage)
+    at_fault = blame(document, start, hole.end, typed, found.damage)
     if at_fault is Blame.ELSEWHERE or (at_fault is Blame.PLACE and lenient):
         return None
     return "" if at_fault is Blame.FILL else "what stands around it does not parse either"

@@ -70,6 +70,24 @@ def test_a_fill_reaches_the_user_repaired() -> None:
     assert answer.repaired != How.KEPT.value
 
 
+@pytest.mark.parametrize(
+    ("marked", "text", "expected"),
+    [
+        ("def f():\n    a = 1\n    █\n    return a\n", "    b = 2", "b = 2"),
+        ("def f():\n    a = 1\n    █\n    return a\n", "b = 2\n        c = 3", "b = 2\n    c = 3"),
+        ("import a\n\n\n█\n\n\nx = 1\n", "    y = 2\n    z = 3", "y = 2\nz = 3"),
+    ],
+)
+def test_lines_are_indented_as_python_wants_them(marked: str, text: str, expected: str) -> None:
+    found = repaired(marked, text)
+    assert (found.text, found.how, found.damage) == (expected, How.MENDED, 0)
+
+
+@pytest.mark.parametrize("text", ["if a:", "for b in a:\n        print(b)", "if a: pass"])
+def test_a_block_that_is_only_begun_is_no_fault(text: str) -> None:
+    assert repaired("def f():\n    a = 1\n    █\n    return a\n", text).how is How.KEPT
+
+
 def test_a_comment_that_swallows_the_rest_of_the_line_is_cut() -> None:
     assert "#" not in repaired("x = [█, 2]\n", " [1 # one").text
 
@@ -106,7 +124,7 @@ def test_a_fill_is_judged_by_new_errors_where_other_code_is_broken(broken: str) 
     document = Document(broken.replace(CURSOR, ""), "python")
     at = broken.index(CURSOR)
     left = damage(document, at - 1, at, " 2 2")
-    assert blame(document, at - 1, at, " ", " 2 2", left) is Blame.FILL
+    assert blame(document, at - 1, at, " ", left) is Blame.FILL
 
 
 def test_a_fill_is_not_blamed_for_what_it_could_not_know() -> None:
@@ -114,7 +132,7 @@ def test_a_fill_is_not_blamed_for_what_it_could_not_know() -> None:
     text = "a = 1\nx =  $ ? $\nb = 2\n"
     document = Document(text, "python")
     at = text.index("=  $") + 2
-    assert blame(document, at - 1, at, " ", " 2", damage(document, at - 1, at, " 2")) is Blame.PLACE
+    assert blame(document, at - 1, at, " ", damage(document, at - 1, at, " 2")) is Blame.PLACE
 
 
 def test_the_next_row_is_taken_where_the_first_cannot_be_mended() -> None:
@@ -132,10 +150,10 @@ def test_a_text_is_parsed_once_to_choose_and_to_repair(monkeypatch: pytest.Monke
 
     for module in ("infill.pipeline.damage", "infill.mechanical.damage"):
         monkeypatch.setattr(module, counted)
-    answer = asked("x = █\ny = 1\n", " f(1", " 2")
+    answer = asked("x = █\ny = 1\n", "1 1", "2")
     assert isinstance(answer, Suggestion)
     assert answer.text == " 2"
-    assert sorted(tried) == [" 2", " f(1"]
+    assert sorted(tried) == [" 1 1", " 2"]
 
 
 def test_a_fill_that_breaks_the_text_is_turned_down_where_there_was_no_time_to_repair_it() -> None:
