@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -97,7 +96,8 @@ def test_nothing_is_repaired_without_a_grammar() -> None:
 
 
 def asked(marked: str, *middles: str, **options: bool) -> Suggestion | Rejected:
-    return fill_text(ScriptedEngine([*middles]), replace(request_for(marked), **options))
+    request = request_for(marked, candidates=len(middles), **options)
+    return fill_text(ScriptedEngine([*middles]), request)
 
 
 def test_where_nothing_simple_would_parse_only_who_asks_with_a_key_is_shown_a_fill() -> None:
