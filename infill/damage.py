@@ -6,12 +6,17 @@ It counts; what to do about it is decided in `infill.repair` and `infill.fixes`.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 
 from infill.document import Document, Span
 
 UNREADABLE = 10**6
 """The damage of a text that takes too long to parse: more than any that is counted."""
+
+_MARGIN = re.compile(r"\n[^\s)\]}#]")
+"""Where a line begins that is no part of the statement above."""
+_MOST_CHARS = 20_000  # of a statement whose indentation is looked at, ten milliseconds' worth
 
 
 def damage(document: Document, start: int, end: int, new: str) -> int:
@@ -26,8 +31,12 @@ def damage(document: Document, start: int, end: int, new: str) -> int:
     if filled.tree is None:
         return UNREADABLE
     found = len(filled.faults())
-    if found or end == len(document.text):
+    if found:
         return found
+    if document.language == "python" and _is_misindented(filled.text, start, new, document.text[start:end]):
+        return 1
+    if end == len(document.text):
+        return 0
     swallowed = _in_text(filled, start + len(new)) and not _in_text(document, end)
     # Where the text is no whole without the edit, a quote in it may well open a string of the text's.
     return int(swallowed and (_in_comment(filled, start + len(new)) or not document.faults()))
@@ -54,6 +63,39 @@ def python_error(text: str, *, indentation_only: bool = False) -> int | None:
     except (ValueError, RecursionError, MemoryError):
         return None if indentation_only else 1
     return None
+
+
+def _is_misindented(text: str, start: int, new: str, old: str) -> bool:
+    """Whether a line is indented with `new` in the place of `old` in a way Python cannot read.
+
+    The grammar does not mind. Only the top-level statement around is looked at, and an empty body is no
+    fault: it is what is typed next.
+    """
+    line = text.rfind("\n", 0, start) + 1
+    if "\n" not in new and text[line:start].strip():
+        return False
+    end = start + len(new)
+    first = line
+    while first > 0 and (text[first : first + 1].isspace() or text[first : first + 1] in ")]}#"):
+        first = text.rfind("\n", 0, first - 1) + 1
+    following = _MARGIN.search(text, end)
+    last = following.start() + 1 if following is not None else len(text)
+    if last - first > _MOST_CHARS or not _stumbles(text[first:last]):
+        return False
+    return not _stumbles(text[first:start] + old + text[end:last])
+
+
+def _stumbles(piece: str) -> bool:
+    """Whether Python's own parser finds a line of whole statements indented in no way it could be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(piece)
+    except IndentationError as error:
+        return not (error.msg or "").startswith("expected an indented block")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    return False
 
 
 def _in_text(document: Document, offset: int) -> bool:

@@ -15,6 +15,7 @@ from functools import partial
 from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
+from infill.damage import damage
 from infill.document import Document
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
@@ -78,18 +79,27 @@ def fill_all(
         ask = shape(ask)
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, request=request)
-    parses = partial(_parses, document=document, hole=hole)
+    known: dict[str, int] = {}
+    parses = partial(_parses, document=document, hole=hole, known=known)
     mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
     for outcome in _kept(denoised, judge, parses, cancelled, wanted):
         answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
         if isinstance(answer, Suggestion) and request.repair:
-            answer = mend(answer, seed=request.seed, deadline_ms=_left(request, began))
+            answer = mend(
+                answer,
+                seed=request.seed,
+                deadline_ms=_left(request, began),
+                known=known.get(answer.text),
+                lenient=request.lenient,
+            )
         if isinstance(answer, Suggestion):
             found.setdefault(answer.text, answer)
         else:
             broken = broken or answer
+        if len(found) == wanted or cancelled.is_set():
+            break
     return tuple(found.values()) or broken or Rejected(reason=Reason.EMPTY)
 
 
@@ -159,8 +169,8 @@ def _kept(
 ) -> list[_Outcome]:
     """The candidates that survive, those with which the text parses before the others.
 
-    No more than `wanted`, and no more are looked at than that takes. If none survives, the best and what
-    is against it.
+    No more are looked at than it takes to find `wanted` that parse. If none survives, the best and what is
+    against it.
     """
     if isinstance(denoised, Verdict):
         return [_Outcome(result=denoised)]
@@ -180,13 +190,19 @@ def _kept(
             kept.append(outcome)
         if len(parsing) == wanted:
             break
-    return (parsing + kept)[:wanted] or rejected[:1]
+    return parsing + kept or rejected[:1]
 
 
-def _parses(result: Kept, document: Document, hole: Hole) -> bool:
-    """Whether the text parses without an error once the hole is filled; False where nobody can tell."""
-    tree = document.filled(result.start, hole.end, result.text).tree
-    return tree is not None and not tree.root_node.has_error
+def _parses(result: Kept, document: Document, hole: Hole, known: dict[str, int]) -> bool:
+    """Whether the text parses without an error once the hole is filled; False where nobody can tell.
+
+    What is wrong with it goes to `known`, by the result's text, since parsing a long text takes its time.
+    """
+    if document.tree is None:
+        return False
+    if result.text not in known:
+        known[result.text] = damage(document, result.start, hole.end, result.text)
+    return known[result.text] == 0
 
 
 def _judge(

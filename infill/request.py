@@ -19,7 +19,8 @@ class FillRequest:
     `inside_word` is for a cursor within a word that is really meant: whoever types one does not mean it.
     `decoding` chooses how the middle comes about; None is what the model does best.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
-    with which the text does not parse is mended where that is possible (see `infill.repair`).
+    with which the text does not parse is mended where that is possible (see `infill.repair`), and turned down
+    where it is not. `lenient` lets those pass whose surroundings do not parse either.
 
     Raises:
         InvalidRequest: `min_confidence` is out of its range.
@@ -40,6 +41,7 @@ class FillRequest:
     decoding: Decoding | None = None
     snippets: tuple[Snippet, ...] = ()
     repair: bool = True
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:  # NaN is refused too
@@ -70,7 +72,7 @@ class Suggestion:
     `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
     text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
     tokens behind that, 0 to 1. `repaired` says what was done to make the text parse: one of the values of
-    `infill.repair.How`.
+    `infill.mechanical.How`.
     """
 
     text: str

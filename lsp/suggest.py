@@ -222,6 +222,7 @@ def _request(settings: Settings, asked: Asked) -> FillRequest:
         min_confidence=0.0 if asked.invoked else settings.min_confidence,
         max_steps=settings.max_steps,
         inside_word=asked.invoked,
+        lenient=asked.invoked,
     )
 
 

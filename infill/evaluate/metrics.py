@@ -53,6 +53,11 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
+def share(values: Sequence[bool]) -> float:
+    """How many of the values are true, 0 to 1, in four digits."""
+    return round(mean(values), 4)
+
+
 def bootstrap_interval(
     groups: Mapping[str, Sequence[bool]], seed: int, resamples: int = 2000
 ) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from infill.fixes.edit import Edit, Ranked, prompt_around, rank, window
 from infill.fixes.names import alike, names_in_scope
 from infill.fixes.syntax import fix_syntax
 from infill.lines import line_end, line_start, with_line_feeds
-from infill.repair import denoised
+from infill.renoise import denoised
 
 _LONGEST_CHARS = 160
 """A node of more is not written anew: what is said about a whole function says little about a place in it."""

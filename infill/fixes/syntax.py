@@ -18,7 +18,7 @@ from infill.fixes.edit import Edit, Ranked, prompt_around, rank
 from infill.fixes.mistakes import edits
 from infill.fixes.pieces import Piece, broken_pieces, faulty_lines
 from infill.lines import line_end, line_start
-from infill.repair import denoised
+from infill.renoise import denoised
 
 _TRIED = 900
 _RANKED = 60

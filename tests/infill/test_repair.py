@@ -7,11 +7,14 @@ import threading
 import pytest
 
 from engine.request import Prompt
+from infill.blame import Blame, blame
 from infill.context import build_context
+from infill.damage import damage
 from infill.document import Document
 from infill.hole import choose_hole
+from infill.mechanical import How
 from infill.pipeline import fill_text
-from infill.repair import How, Repaired, repair, repair_suggestion
+from infill.repair import Repaired, repair, repair_suggestion
 from infill.request import Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import CURSOR, request_for
@@ -66,6 +69,24 @@ def test_a_fill_reaches_the_user_repaired() -> None:
     assert answer.repaired != How.KEPT.value
 
 
+@pytest.mark.parametrize(
+    ("marked", "text", "expected"),
+    [
+        ("def f():\n    a = 1\n    █\n    return a\n", "    b = 2", "b = 2"),
+        ("def f():\n    a = 1\n    █\n    return a\n", "b = 2\n        c = 3", "b = 2\n    c = 3"),
+        ("import a\n\n\n█\n\n\nx = 1\n", "    y = 2\n    z = 3", "y = 2\nz = 3"),
+    ],
+)
+def test_lines_are_indented_as_python_wants_them(marked: str, text: str, expected: str) -> None:
+    found = repaired(marked, text)
+    assert (found.text, found.how, found.damage) == (expected, How.MENDED, 0)
+
+
+@pytest.mark.parametrize("text", ["if a:", "for b in a:\n        print(b)", "if a: pass"])
+def test_a_block_that_is_only_begun_is_no_fault(text: str) -> None:
+    assert repaired("def f():\n    a = 1\n    █\n    return a\n", text).how is How.KEPT
+
+
 def test_a_comment_that_swallows_the_rest_of_the_line_is_cut() -> None:
     assert "#" not in repaired("x = [█, 2]\n", " [1 # one").text
 
@@ -74,10 +95,65 @@ def test_nothing_is_repaired_without_a_grammar() -> None:
     assert repaired("a (█\n", "[[", language="plaintext").how is How.KEPT
 
 
-def test_nothing_is_said_against_a_fill_where_nothing_would_parse() -> None:
+def asked(marked: str, *middles: str, **options: bool) -> Suggestion | Rejected:
+    request = request_for(marked, candidates=len(middles), **options)
+    return fill_text(ScriptedEngine([*middles]), request)
+
+
+def test_where_nothing_simple_would_parse_only_who_asks_with_a_key_is_shown_a_fill() -> None:
     # Whatever stands in the hole, the line goes on with what no grammar knows.
-    answer = fill_text(ScriptedEngine(["2"]), request_for("x = █ $ ? $\n"))
+    turned_down = asked("x = █ $ ? $\n", "2")
+    assert isinstance(turned_down, Rejected)
+    assert turned_down.reason is Reason.BROKEN
+    assert "around it" in turned_down.detail
+    assert isinstance(asked("x = █ $ ? $\n", "2", lenient=True), Suggestion)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "def g(:\n    pass\n\n\ndef f():\n    x = █\n    return x\n",  # above
+        "def f():\n    x = █\n    return x\n\n\ndef g(:\n    pass\n",  # below
+        "def f():\n    y = = 1\n    x = █\n    return x\n",  # in the same function
+        "def f():\n    x = █\n    return x\n    y = = 1\n",
+    ],
+)
+def test_a_fill_is_judged_by_new_errors_where_other_code_is_broken(broken: str) -> None:
+    assert isinstance(asked(broken, " 2"), Suggestion)
+    # The first closes nothing that was open, and whatever is cut of it, something simpler parses better.
+    document = Document(broken.replace(CURSOR, ""), "python")
+    at = broken.index(CURSOR)
+    left = damage(document, at - 1, at, " 2 2")
+    assert blame(document, at - 1, at, " ", left) is Blame.FILL
+
+
+def test_a_fill_is_not_blamed_for_what_it_could_not_know() -> None:
+    # Prose that no simple text makes code of; the rest of the file is sound.
+    text = "a = 1\nx =  $ ? $\nb = 2\n"
+    document = Document(text, "python")
+    at = text.index("=  $") + 2
+    assert blame(document, at - 1, at, " ", damage(document, at - 1, at, " 2")) is Blame.PLACE
+
+
+def test_the_next_row_is_taken_where_the_first_cannot_be_mended() -> None:
+    answer = asked("from a █\nx = 1\n", "as b", "import c")
     assert isinstance(answer, Suggestion)
+    assert answer.text.strip() == "import c"
+
+
+def test_a_text_is_parsed_once_to_choose_and_to_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def counted(document: Document, start: int, end: int, new: str) -> int:
+        tried.append(new)
+        return damage(document, start, end, new)
+
+    for module in ("infill.pipeline.damage", "infill.mechanical.damage"):
+        monkeypatch.setattr(module, counted)
+    answer = asked("x = █\ny = 1\n", "1 1", "2")
+    assert isinstance(answer, Suggestion)
+    assert answer.text == " 2"
+    assert sorted(tried) == [" 1 1", " 2"]
 
 
 def test_a_fill_that_breaks_the_text_is_turned_down_where_there_was_no_time_to_repair_it() -> None:
