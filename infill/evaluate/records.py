@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from infill.errors import InfillError
 
+_BEGINS = b'{"key": '
 _Result = TypeVar("_Result")
 
 
@@ -34,17 +35,24 @@ class Records:
         if path is None or not path.exists():
             return
         try:
-            lines = path.read_text("utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            data = path.read_bytes()
+        except OSError as error:
             raise BadRecords(f"{path} cannot be read: {error}") from error
-        for number, line in enumerate(lines, 1):
+        whole = data[: data.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.splitlines(), 1):
             try:
-                entry = json.loads(line) if line.strip() else None
-                if entry is not None:
-                    self._known[entry["key"]] = entry["value"]
+                entry = json.loads(line)
+                self._known[entry["key"]] = entry["value"]
             except (ValueError, KeyError, TypeError) as error:
-                if number < len(lines):
-                    raise BadRecords(f"line {number} of {path} is no record") from error
+                raise BadRecords(f"line {number} of {path} is no record") from error
+        cut_off = data[len(whole) :]
+        if not _BEGINS.startswith(cut_off[: len(_BEGINS)]):
+            raise BadRecords(f"the end of {path} is no record")
+        if cut_off:  # it was being written when the run was stopped
+            try:
+                path.write_bytes(whole)
+            except OSError as error:
+                raise BadRecords(f"{path} cannot be written: {error}") from error
 
     def get(self, key: str, compute: Callable[[], Any]) -> Any:
         """The value of a key; computed, and written down, if it is not known. A plain JSON value.

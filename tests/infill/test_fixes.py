@@ -189,8 +189,8 @@ def test_what_is_wrong_with_a_project_file_is_said(data: bytes) -> None:
 KINDS_OF_BUGS = {
     "misspelt": (BUGGY, "return result", "misspelt: Replace `reslt` with `result`"),
     "name": (
-        "def f(first, second):\n    a = first\n    b = second\n    c = a + b\n    d = first - c\n    return d, b\n",
-        "d = second - c",
+        "def f(first, second):\n    a = first, second\n    d = first - a\n    return d, second\n",
+        "d = second - a",
         "name: Replace `first` with `second`",
     ),
     "operator": ("def f(a):\n    return a < 3\n", "a <= 3", "operator: Replace `<` with `<=`"),
