@@ -211,6 +211,12 @@ def _add_eval(commands: Subparsers) -> None:
     for flag, name, default, meaning in (*numbers, ("--fills", "fills", 0, "holes filled, for parse rates")):
         text = f"{meaning} ({default} by default)"
         fixes.add_argument(flag, type=_whole_number(0), dest=name, default=default, metavar="N", help=text)
+    fixes.add_argument(
+        "--tune", action="store_true", help="choose a threshold on half the packages, score it on the others"
+    )
+    fixes.add_argument(
+        "--records", type=Path, metavar="FILE", help="keep results there, and go on with what it holds"
+    )
     warning = "\n\nThis RUNS CODE THE MODEL WROTE, in a restricted subprocess that is no security boundary."
     tasks = _add_command(
         suites,

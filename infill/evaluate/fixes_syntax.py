@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine
@@ -52,12 +52,16 @@ class Mended:
     missing_parses: bool
 
 
-def judge_syntax(engine: Engine, bug: Bug, advance: Callable[[], None]) -> Mended:
+def judge_syntax(engine: Engine, bug: Bug) -> Mended:
+    """Fix one bug, ours and the baseline's way.
+
+    Raises:
+        EngineError: the engine cannot serve it.
+    """
     document = Document(bug.text, "python")
     broken = fix_syntax(engine, document, 0, len(bug.text), cancelled=_NOT_CANCELLED)
     texts = [ranked.edit.applied(bug.text) for one in broken[:1] for ranked in one.fixes]
     missing = _insert_missing(document)
-    advance()
     return Mended(
         exact=bool(texts) and texts[0] == bug.function.text,
         parses=bool(texts) and python_error(texts[0]) is None,

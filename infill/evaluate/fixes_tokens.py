@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine, ScoreRequest
@@ -60,13 +61,17 @@ class Read:
     spelling: bool
 
 
-def judge_tokens(engine: Engine, bug: Bug, advance: Callable[[], None]) -> Read:
+def judge_tokens(engine: Engine, bug: Bug) -> Read:
+    """Read a function with a bug in it, ours and the baselines' way.
+
+    Raises:
+        EngineError: the engine cannot serve it.
+    """
     document = Document(bug.text, "python")
     start = bug.function.start
     end = bug.function.end + len(bug.text) - len(bug.function.text)
     doubts = judged_range(engine, document, start, end, cancelled=_NOT_CANCELLED)
     scores = [(d.score, _at_bug(d, bug), d.edit.applied(bug.text) == bug.function.text) for d in doubts]
-    advance()
     return Read(
         scores=tuple(sorted(scores, reverse=True)),
         causal=_touches(_most_surprising(engine, document, start, end, bug), bug),
@@ -134,23 +139,61 @@ def _spelling(document: Document, bug: Bug, start: int, end: int) -> bool:
     return False
 
 
-def read_clean(engine: Engine, function: Function, advance: Callable[[], None]) -> tuple[float, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """The scores of the doubts about a function there is nothing wrong with."""
+
+    scores: tuple[float, ...]
+
+
+def read_clean(engine: Engine, function: Function) -> Clean:
+    """Read a function as it is.
+
+    Raises:
+        EngineError: the engine cannot serve it.
+    """
     document = Document(function.text, "python")
     doubts = judged_range(engine, document, function.start, function.end, cancelled=_NOT_CANCELLED)
-    advance()
-    return tuple(doubt.score for doubt in doubts)
+    return Clean(scores=tuple(doubt.score for doubt in doubts))
 
 
-def at_threshold(
-    threshold: float, buggy: Sequence[Read], clean: Sequence[Sequence[float]], lines: int
-) -> dict[str, float]:
-    right = [any(at for score, at, _ in r.scores if score >= threshold) for r in buggy]
-    false = sum(score >= threshold for scores in clean for score in scores)
-    wrong = sum(not at for r in buggy for score, at, _ in r.scores if score >= threshold)
-    said = sum(right) + wrong + false
-    return {
-        "threshold": threshold,
-        "recall": share(right),
-        "precision": round(sum(right) / said, 4) if said else 0.0,
-        "false_alarms_per_1000_lines": round(1000 * false / lines, 2) if lines else 0.0,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What thresholds are weighed on: buggy functions by their files' names, and clean ones."""
+
+    buggy: tuple[tuple[str, Read], ...]
+    clean: tuple[tuple[Function, Clean], ...]
+
+    def at(self, threshold: float) -> dict[str, float]:
+        """Recall and precision, 0 to 1, and false alarms per 1,000 clean lines."""
+        reads = [read for _, read in self.buggy]
+        right = [any(at for score, at, _ in r.scores if score >= threshold) for r in reads]
+        false = sum(score >= threshold for _, clean in self.clean for score in clean.scores)
+        wrong = sum(not at for r in reads for score, at, _ in r.scores if score >= threshold)
+        lines = sum(function.lines for function, _ in self.clean)
+        said = sum(right) + wrong + false
+        return {
+            "threshold": threshold,
+            "recall": share(right),
+            "precision": round(sum(right) / said, 4) if said else 0.0,
+            "false_alarms": false,
+            "false_alarms_per_1000_lines": round(1000 * false / lines, 2) if lines else 0.0,
+            "clean_lines": lines,
+            "bugs": len(reads),
+        }
+
+    def part(self, number: int, seed: int) -> Sample:
+        """One half of it, 0 or 1, by packages (outermost folders), or by files where there is only one."""
+        names = [path for path, _ in self.buggy] + [function.path for function, _ in self.clean]
+        packages = {name.split("/")[0] for name in names}
+        units = sorted(packages if len(packages) > 1 else set(names))
+        random.Random(seed).shuffle(units)
+        ours = set(units[number::2])
+
+        def mine(path: str) -> bool:
+            return path in ours or (len(packages) > 1 and path.split("/")[0] in ours)
+
+        return Sample(
+            buggy=tuple(pair for pair in self.buggy if mine(pair[0])),
+            clean=tuple(pair for pair in self.clean if mine(pair[0].path)),
+        )

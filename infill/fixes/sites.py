@@ -32,6 +32,9 @@ _SWAPS = {
 }
 _LITERALS = frozenset(("True", "False", "true", "false", "0", "1"))
 _ARGUMENTS = re.compile(r"(?<=\()([^\W\d]\w*), ([^\W\d]\w*)(?=[,)])")
+_AWAITED = re.compile(r"\bawait\s+(?:\w+\.)*(\w+)\(|\basync\s+def\s+(\w+)")
+"""What is waited for somewhere, or may be."""
+_CALLEE = re.compile(r"(?:\w+\.)*$")
 _NAMES = 5
 _DEFINITIONS = frozenset(
     ["def", "class", "import", "as", "for", "fn", "func", "function", "let", "const", "var"]
@@ -66,7 +69,7 @@ def sites(document: Document, start: int, end: int) -> Iterator[Site]:
             kind = "literal" if token in _LITERALS else "operator"
             yield _site(kind, leaf, _SWAPS[token])
         if document.language == "python":
-            yield from _missing(document, leaf, token)
+            yield from _missing(document, leaf, token, before, scope)
         before = token
     for found in _ARGUMENTS.finditer(document.text, start, end):
         if found[1] != found[2]:
@@ -81,6 +84,11 @@ class _Scope:
         self._document = document
         self._near: dict[tuple[int, int], list[str]] = {}
         self.counts = counts(document, 0, len(document.text))
+        self.awaited = frozenset(found[1] or found[2] for found in _AWAITED.finditer(document.text))
+
+    def is_async(self, offset: int) -> bool:
+        """Whether the innermost function around `offset` may wait for something."""
+        return self._document.text.startswith("async", scope_of(self._document, offset)[0])
 
     def swaps(self, token: str, offset: int) -> list[str]:
         """What could stand at `offset` where `token` does: other names that are known, the likest first."""
@@ -115,11 +123,21 @@ def _is_variable(name: str) -> bool:
     return not special and not name.lstrip("_")[:1].isupper()
 
 
-def _missing(document: Document, leaf: Leaf, token: str) -> Iterator[Site]:
-    """Where a `not` may have been forgotten: before what is asked for."""
-    if token in ("if", "while", "and", "or") and document.text[leaf.end : leaf.end + 1] == " ":
+def _missing(document: Document, leaf: Leaf, token: str, before: str, scope: _Scope) -> Iterator[Site]:
+    """Where a word may have been forgotten: `not` before a question, `await` and `self.` before a call."""
+    text = document.text
+    if leaf.kind == "identifier" and text[leaf.end : leaf.end + 1] == "(" and before not in _DEFINITIONS:
+        callee = _CALLEE.search(text, max(0, leaf.start - 100), leaf.start)
+        at = callee.start() if callee is not None else leaf.start
+        if token in scope.awaited and not text[:at].rstrip().endswith("await") and scope.is_async(at):
+            edit = Edit(start=at, end=at, text="await ", how="missing")
+            yield Site(kind="missing", start=at, end=leaf.end, swaps=(edit,))
+        if before != "." and (f"def {token}(self" in text or f"self.{token}(" in text):
+            edit = Edit(start=leaf.start, end=leaf.end, text=f"self.{token}", how="missing")
+            yield Site(kind="missing", start=leaf.start, end=leaf.end, swaps=(edit,))
+    if token in ("if", "while", "and", "or") and text[leaf.end : leaf.end + 1] == " ":
         at = leaf.end + 1
-        if not document.text.startswith("not ", at) and document.text[at : at + 1].isalpha():
+        if not text.startswith("not ", at) and text[at : at + 1].isalpha():
             edit = Edit(start=at, end=at, text="not ", how="missing")
             yield Site(kind="missing", start=at, end=at + 1, swaps=(edit,))
 

@@ -1,6 +1,6 @@
 """Fixes for syntax errors: edits with which a broken piece of a text parses, the likeliest first.
 
-Small edits come from `infill.fixes.mistakes`; where a statement is only half there, the denoiser writes the
+Small edits come from `infill.fixes.mistakes`; where a statement is only half there, the model writes the
 rest. Both have to parse, and both are ranked by the causal direction over the lines around.
 """
 
@@ -17,6 +17,7 @@ from infill.document import Document
 from infill.fixes.edit import Edit, Ranked, prompt_around, rank
 from infill.fixes.mistakes import edits
 from infill.fixes.pieces import Piece, broken_pieces, faulty_lines
+from infill.fixes.rest import rests
 from infill.lines import line_end, line_start
 from infill.renoise import denoised
 
@@ -88,12 +89,12 @@ def helpful_edits(piece: Piece, language: str, cancelled: threading.Event) -> tu
     document = Document(piece.frame + piece.text, language)
     offset = len(piece.frame)
     before = _progress(document, Edit(start=0, end=0, text=""))
-    begun = time.monotonic()
+    begun = time.thread_time()
     whole: list[Edit] = []
     further: list[Edit] = []
     seen: set[tuple[int, int, str]] = set()
     for tried, edit in enumerate(edits(piece.text, language, piece.faulty_lines)):
-        late = tried >= _TRIED or len(whole) >= _RANKED or time.monotonic() - begun > _BUDGET_S
+        late = tried >= _TRIED or len(whole) >= _RANKED or time.thread_time() - begun > _BUDGET_S
         if late or cancelled.is_set():
             break
         key = (edit.start, edit.end, edit.text)
@@ -118,6 +119,12 @@ def _fixes(
 ) -> list[Ranked]:
     small, whole = helpful_edits(piece, document.language, cancelled)
     candidates = [edit.shifted(piece.start) for edit in small]
+    own = Document(piece.frame + piece.text, document.language)
+    shift = len(piece.frame) - piece.start
+    rest = [e for e in rests(engine, document, piece, cancelled, seed) if _parses(own, e.shifted(shift))]
+    if rest:  # then nothing of what is there is wrong, and what would delete some of it is out of place
+        slips = [edit for edit in candidates if whole and edit.how in _SLIPS]
+        return list(_distinct(document, _weighed(engine, document, [*slips, *rest], cancelled)))
     if not whole and faults > 1:
         return _one_by_one(engine, document, piece, candidates, cancelled, seed, faults)
     if not whole or not any(edit.how in _SLIPS for edit in small):

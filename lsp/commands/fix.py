@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lsp.checker import Checker, CheckerError
 from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
 from lsp.commands.source import (
     STDIN,
@@ -47,13 +48,21 @@ def add_parser(commands: Subparsers) -> None:
         description=(
             "Mend syntax errors, or what a diagnostic points at. Standard output is a unified diff.\n\n"
             "RANGE is LINE, LINE-LINE or LINE:COL-LINE:COL, counted from 1, its end exclusive where it\n"
-            "has a column. With --message the range is what some tool complained about, in those words."
+            "has a column. With --message the range is what some tool complained about, in those words.\n\n"
+            "  infill fix app.py --checker 'ruff check --output-format json --stdin-filename {file} -'\n"
+            "  infill fix app.py --checker 'mypy --output json --shadow-file {file} {copy} {file}'"
         ),
         epilog=EXIT_CODES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("target", metavar="FILE[:RANGE]", help="what to fix; - for stdin")
     parser.add_argument("--message", metavar="TEXT", help="what a tool said about the range")
+    parser.add_argument(
+        "--checker",
+        metavar="COMMAND",
+        help="fix what this checker says, and keep only what it then agrees with; the text is its standard "
+        "input unless {copy} stands for a copy's path; {file} is the file's own",
+    )
     parser.add_argument("--write", action="store_true", help="write the fixed text to the file")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     parser.add_argument("--language", metavar="ID", help="LSP language id; by the file's name by default")
@@ -88,17 +97,37 @@ def run(arguments: argparse.Namespace) -> int:
         check_writable(path)
     start, end = _offsets(source, span)
     document = Document(source.text, arguments.language or language_of(path))
-    if arguments.message is None and document.tree is None:
+    checker = _checker(arguments.checker)
+    if arguments.message is None and checker is None and document.tree is None:
         raise CommandError(f"{path}: no grammar for {document.language}; --message works without one")
-    if arguments.message is not None and span is None:
+    if arguments.message is not None and span is None and checker is None:
         raise CommandError("--message needs a RANGE: what it is about")
     engine = open_engine(arguments.model)
-    found = _find(engine, document, start, end, arguments.message, arguments.seed)
+    message, seed = arguments.message, arguments.seed
+    if checker is None:
+        found = _find(engine, document, start, end, message, seed)
+    else:
+        from lsp.commands.fix_checked import checked_fixes
+
+        wanted = 3 if arguments.as_json else 1
+        places = checked_fixes(
+            engine, document, start, end, message, file=path, checker=checker, wanted=wanted, seed=seed
+        )
+        found = [_Found(offset=offset, fixes=fixes) for offset, fixes in places]
     fixed = _apply(source.text, found)
     if arguments.write and fixed != source.text:
         replace_file(source, source.encode(fixed))
     _report(source, document, found, fixed, arguments, engine.info().model)
     return Exit.OK if fixed != source.text else Exit.NO_SUGGESTION
+
+
+def _checker(command: str | None) -> Checker | None:
+    if command is None:
+        return None
+    try:
+        return Checker.parse(command)
+    except CheckerError as error:
+        raise CommandError(str(error)) from error
 
 
 def _find(

@@ -184,3 +184,64 @@ def test_what_is_wrong_with_a_project_file_is_said(data: bytes) -> None:
     config, problems = read_check_config(data)
     assert config == CheckConfig()
     assert len(problems) == 1
+
+
+KINDS_OF_BUGS = {
+    "misspelt": (BUGGY, "return result", "misspelt: Replace `reslt` with `result`"),
+    "name": (
+        "def f(first, second):\n    a = first, second\n    d = first - a\n    return d, second\n",
+        "d = second - a",
+        "name: Replace `first` with `second`",
+    ),
+    "operator": ("def f(a):\n    return a < 3\n", "a <= 3", "operator: Replace `<` with `<=`"),
+    "literal": ("def f(a):\n    return a[0]\n", "a[1]", "literal: Replace `0` with `1`"),
+    "arguments": (
+        "def f(a, b):\n    return g(b, a)\n",
+        "g(a, b)",
+        "arguments: Replace `b, a` with `a, b`",
+    ),
+    "missing": ("def f(a):\n    if a:\n        return 1\n", "if not a", "missing: Insert `not`"),
+    "missing self": (
+        "class A:\n    def f(self):\n        return self.x\n\n    def g(self):\n        return f()\n",
+        "self.f()",
+        "missing: Replace `f` with `self.f`",
+    ),
+    "missing await": (
+        "async def load(a):\n    return a\n\n\nasync def f(a):\n    b = load(a)\n    return b\n",
+        "b = await load(a)",
+        "missing: Insert `await`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS_OF_BUGS)
+def test_every_kind_is_found_has_a_confidence_and_can_be_silenced(name: str) -> None:
+    text, liked, expected = KINDS_OF_BUGS[name]
+    kind = name.split()[0]
+    document = Document(text, "python")
+    found = find_doubts(likes(liked), document, 0, len(text), cancelled=NEVER, threshold=2.0)
+    (doubt,) = [d for d in found if f"{d.kind}: {title(document, d.edit)}" == expected]
+    assert 0 < doubt.confidence < 1
+    line = text.count("\n", 0, doubt.edit.start)
+    lines = text.split("\n")
+    lines[line] += f"  # infill: ignore[{kind}]"
+    assert expected not in doubtful("\n".join(lines), likes(liked))
+    config, problems = read_check_config(f"[check]\n{kind} = false\n".encode())
+    assert problems == []
+    others = find_doubts(
+        likes(liked), document, 0, len(text), cancelled=NEVER, threshold=2.0, kinds=config.kinds
+    )
+    assert kind not in {d.kind for d in others}
+
+
+def test_nothing_is_awaited_where_nothing_can_be() -> None:
+    text = "async def load(a):\n    return a\n\n\ndef f(a):\n    b = load(a)\n    return b\n"
+    assert doubtful(text, likes("await load")) == []
+
+
+def test_a_half_typed_statement_is_written_to_its_end() -> None:
+    text = "def f(items):\n    total = sum(items)\n    count =\n    return total\n"
+    engine = ScriptedEngine([" len(items)"], score=lambda middle: -0.1)
+    (found,) = fix_syntax(engine, Document(text, "python"), 0, len(text), cancelled=NEVER)
+    assert found.fixes[0].edit.applied(text) == text.replace("count =", "count = len(items)")
+    assert found.fixes[0].edit.how == "rest"
