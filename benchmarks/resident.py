@@ -1,45 +1,54 @@
-"""What the resident engine costs: its latency against an engine in this process, and memory per client.
+"""What the resident engine costs and what it gains: `python -m benchmarks.resident latency|throughput`.
 
-Requests alternate between the two, so that whatever else the machine does weighs on both; both load the
-embedded model. `--faults N` instead does harm at random N times and `--soak N` sends N requests of 16
-clients. Ends with one JSON line.
+- `latency`: requests as typing makes them, in turn to the resident engine and to one in this process, so that
+  whatever else the machine does weighs on both. Told are the quantiles of each and of the differences.
+  `--nothing` measures with an engine that answers at once: what the way there and back takes by itself.
+- `throughput`: eight fills of eight clients at once against the same eight one after the other, both through
+  the service, once for each way of decoding.
+
+Both load the embedded model; the last line is JSON. Load average and processor time are told too, since
+on a machine that is busy otherwise the clock says little.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
+import os
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from engine.inprocess import load_engine
-from engine.request import DenoiseRequest, Engine, Prompt
-from engine.resident import ask_status, open_resident
-from engine.service.lifecycle import running, stop
+from engine.request import Decoding, DenoiseRequest, Engine, Prompt
+from engine.resident import open_resident
+from engine.service.lifecycle import COMMAND, running, stop
 from engine.service.place import Place
-from tests.engine.service.harness import answer, client, until
-from tests.engine.service.test_lifecycle import answers, fault
+from tests.engine.service.harness import FAKE
+from tests.fakes.engine import ScriptedEngine
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
+FILLS = 8
 
 
-def ask(index: int, steps: int) -> DenoiseRequest:
+def ask(index: int, decoding: Decoding | None = None) -> DenoiseRequest:
     """A request as typing makes them: each a little further on."""
-    return DenoiseRequest(
-        prompt=Prompt(prefix=TEXT[: 1000 + index % 500], suffix=TEXT[1600:1800]),
-        canvas_tokens=32,
-        seed=index,
-        max_steps=steps,
-    )
+    at = 1500 + index % 3000
+    prompt = Prompt(prefix=TEXT[at - 600 : at] + f"\n    # {index}\n    ", suffix=TEXT[at : at + 200])
+    return DenoiseRequest(prompt=prompt, canvas_tokens=32, one_line=True, decoding=decoding)
+
+
+def fill(engine: Engine, request: DenoiseRequest) -> None:
+    """One request from beginning to end."""
+    assert list(engine.denoise(request, threading.Event()))
 
 
 def timed_ms(engine: Engine, request: DenoiseRequest) -> float:
     """How long one request takes."""
     began = time.perf_counter()
-    list(engine.denoise(request, threading.Event()))
+    fill(engine, request)
     return 1000 * (time.perf_counter() - began)
 
 
@@ -48,84 +57,95 @@ def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
 
-def latency(place: Place, rounds: int, steps: int) -> dict[str, float]:
-    """Both engines in turn; the difference is of their quantiles."""
-    resident, own = open_resident(None, place=place), load_engine(None)
-    for index in range(5):
-        timed_ms(resident, ask(index, steps))
-        timed_ms(own, ask(index, steps))
-    pairs = [(timed_ms(resident, ask(i, steps)), timed_ms(own, ask(i, steps))) for i in range(rounds)]
+def latency(place: Place, command: list[str], own: Engine, rounds: int) -> dict[str, object]:
+    """Both engines in turn, either first."""
+    resident = open_resident(None, place=place, command=command)
+    for index in range(10):
+        timed_ms(resident, ask(index))
+        timed_ms(own, ask(index))
+    there, here = [], []
+    served, asked = processor_s(place), time.process_time()
+    for index in range(rounds):
+        request = ask(10 + index)
+        for engine, times in ((resident, there), (own, here))[:: 1 if index % 2 else -1]:
+            times.append(timed_ms(engine, request))
+    out: dict[str, object] = {
+        "rounds": rounds,
+        "engine_cpu_ms": 1000 * (processor_s(place) - served) / rounds,
+        "here_cpu_ms": 1000 * (time.process_time() - asked) / rounds,
+    }
     resident.close()
-    there, here = ([pair[side] for pair in pairs] for side in (0, 1))
-    out = {}
+    differences = [a - b for a, b in zip(there, here, strict=True)]
     for name, q in (("p50", 0.5), ("p99", 0.99)):
         out[f"resident_{name}_ms"], out[f"in_process_{name}_ms"] = quantile(there, q), quantile(here, q)
         out[f"added_{name}_ms"] = quantile(there, q) - quantile(here, q)
-    out["median_of_differences_ms"] = quantile([a - b for a, b in pairs], 0.5)
+        out[f"difference_{name}_ms"] = quantile(differences, q)
     return out
 
 
-def faults(place: Place, rounds: int) -> dict[str, float]:
-    """Harm, and whether it serves again each time."""
-    chance, engine = random.Random(1), client(place)
-    for _ in range(rounds):
-        fault(place, chance)
-        until(lambda: answers(engine))
-    engine.close()
-    return {"rounds": rounds, "served_again": rounds}
-
-
-def soak(place: Place, requests: int) -> dict[str, float]:
-    """16 clients at once; memory after a tenth of the requests against memory at the end."""
-    engines = [client(place) for _ in range(16)]
-    wrong: list[str] = []
-
-    def work(count: int) -> None:
-        def one(engine: Engine) -> None:
-            for _ in range(count):
-                if answer(engine) != "1":  # type: ignore[arg-type]
-                    wrong.append("crossed")
-
-        threads = [threading.Thread(target=one, args=(engine,)) for engine in engines]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def memory() -> int:
-        address = running(place)
-        assert address is not None
-        return int(ask_status(address)["memory_bytes"])
-
-    work(requests // 160)
-    before = memory()
-    work(requests // 16 - requests // 160)
-    after = memory()
+def throughput(place: Place, command: list[str], rounds: int) -> dict[str, object]:
+    """Eight at once and eight in sequence, in turn, prompts warm."""
+    engines = [open_resident(None, place=place, command=command) for _ in range(FILLS)]
+    out: dict[str, object] = {"fills": FILLS, "rounds": rounds}
+    with ThreadPoolExecutor(FILLS) as pool:
+        for decoding in (Decoding.VERIFY, Decoding.DENOISE):
+            sequence, at_once = [], []
+            for number in range(-1, rounds):
+                requests = [ask(400 * index + number, decoding) for index in range(FILLS)]
+                for engine, request in zip(engines, requests, strict=True):
+                    fill(engine, request)
+                began = time.perf_counter()
+                for engine, request in zip(engines, requests, strict=True):
+                    fill(engine, request)
+                between = time.perf_counter()
+                list(pool.map(fill, engines, requests))
+                ended = time.perf_counter()
+                if number >= 0:  # the first round warms up
+                    sequence.append(between - began)
+                    at_once.append(ended - between)
+            ratios = [a / b for a, b in zip(sequence, at_once, strict=True)]
+            out[decoding.value] = {
+                "sequence_ms": round(1000 * quantile(sequence, 0.5)),
+                "at_once_ms": round(1000 * quantile(at_once, 0.5)),
+                "ratio_p50": round(quantile(ratios, 0.5), 2),
+                "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
+            }
     for engine in engines:
         engine.close()
-    return {"requests": requests, "wrong": len(wrong), "memory_growth": after / before - 1}
+    return out
+
+
+def processor_s(place: Place) -> float:
+    """Seconds of processor time the engine has used; 0 where nobody tells."""
+    address = running(place)
+    try:
+        fields = Path(f"/proc/{address.pid if address else 0}/stat").read_text(encoding="ascii").split()
+    except OSError:
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     """Parse the arguments and measure."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--faults", type=int, default=0)
-    parser.add_argument("--soak", type=int, default=0)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["latency", "throughput"])
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--nothing", action="store_true", help="with an engine that answers at once")
     arguments = parser.parse_args()
+    command = list(FAKE if arguments.nothing else COMMAND)
     with tempfile.TemporaryDirectory(prefix="infill-") as folder:
         place = Place(folder=Path(folder))
         try:
-            if arguments.faults:
-                result = faults(place, arguments.faults)
-            elif arguments.soak:
-                result = soak(place, arguments.soak)
+            if arguments.what == "throughput":
+                result = throughput(place, command, arguments.rounds or 5)
             else:
-                result = latency(place, arguments.rounds, arguments.steps)
+                own = ScriptedEngine(["1"]) if arguments.nothing else load_engine(None)
+                result = latency(place, command, own, arguments.rounds or 200)
         finally:
             stop(place)
-    print(json.dumps({name: round(value, 3) for name, value in result.items()}))
+    result |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    rounded = {name: round(v, 2) if isinstance(v, float) else v for name, v in result.items()}
+    print(json.dumps({"what": arguments.what, **rounded}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The client of somebody else's engine: an OpenAI-compatible server's completions with a suffix.
 
-The code around the hole is sent there, which is said once in the log. The key comes from the environment,
-never from a setting or a command line. A completion comes whole: there is one step, no confidences,
+The code around the hole is sent there, which is said once in the log. The key comes from the environment or
+the system's keyring, never from a setting or a command line. A completion comes whole: there is one step, no confidences,
 and neither scores nor readings.
 """
 
@@ -35,7 +35,10 @@ from engine.request import (
 logger = logging.getLogger(__name__)
 
 KEY_VARIABLES = ("INFILL_REMOTE_KEY", "OPENAI_API_KEY")
-"""Where the key is looked for, in this order."""
+"""Where the key is looked for first, in this order."""
+
+KEYRING_SERVICE = "infill"
+"""Under this name, with the server's host for a user, the system's keyring is asked for it next."""
 
 _TIMEOUT_S = 30.0
 _CONNECT_S = 5.0
@@ -67,13 +70,33 @@ def open_remote(url: str, model: str | None) -> RemoteEngine:
     return engine
 
 
+def find_key(host: str) -> str | None:
+    """The key for a server: the environment's, else the system's keyring's; None where neither has one.
+
+    The keyring is only asked where the package of that name is installed, and one that is locked, broken or
+    absent counts as empty.
+    """
+    if named := next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None):
+        return named
+    try:
+        import keyring
+    except ImportError:
+        return None
+    try:
+        found: str | None = keyring.get_password(KEYRING_SERVICE, host)
+    except Exception as error:  # what a system's keyring may raise nobody lists
+        logger.warning("the keyring cannot be asked: %s", error)
+        return None
+    return found or None
+
+
 class RemoteEngine:
     """A server that completes; see `engine.request.Engine`."""
 
     def __init__(self, base: str, model: str) -> None:
         import httpx2  # slow to import, and needed by few
 
-        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+        key = find_key(urlsplit(base).hostname or "")
         self._base, self._model = base, model
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -208,7 +231,8 @@ def _json(data: bytes) -> Any:
 def _refusal(status: int, body: bytes) -> EngineError:
     """What the server said, without what it may have repeated of the request."""
     if status in (401, 403):
-        return EngineError(f"the remote server wants another key ({status}); set {KEY_VARIABLES[0]}")
+        wanted = f"set {KEY_VARIABLES[0]} or `keyring set {KEYRING_SERVICE} HOST`"
+        return EngineError(f"the remote server wants another key ({status}); {wanted}")
     if status == 404:
         return ModelNotFound("the remote server has no such model, or no completions")
     return EngineError(f"the remote server refused the request ({status})")

@@ -6,11 +6,13 @@ here is what surrounds it: room on the disk, and checksums.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from engine.hub import is_complete
 
 CONFIG_VARIABLE = "INFILL_CONFIG_DIR"
 """Names another folder than the usual one for the user's choice."""
+
+_LOOK_S = 0.2
 
 _SPARE_BYTES = 200_000_000
 """What a download must leave free on the disk."""
@@ -78,8 +82,14 @@ def fetched_models() -> list[Fetched]:
     return sorted(out, key=lambda model: model.name)
 
 
-def pull(name: str, on_progress: Callable[[str], None]) -> Path:
+def pull(
+    name: str,
+    on_progress: Callable[[str], None],
+    on_bytes: Callable[[int, int], None] = lambda _here, _all: None,
+) -> Path:
     """Fetch a model whole and check it; what an earlier try has fetched is not fetched again.
+
+    `on_bytes` is told now and then, on another thread, how many bytes are here and how many there will be.
 
     Raises:
         ModelNotFound: the hub has none such, cannot be reached, or may not be asked (HF_HUB_OFFLINE).
@@ -91,8 +101,10 @@ def pull(name: str, on_progress: Callable[[str], None]) -> Path:
     if Path(name).expanduser().exists():
         raise ModelNotFound(f"{name} is here already; pull takes a hub id such as owner/name")
     files = _listed(name)
-    _check_room(name, sum(size for _, size, _ in files))
-    folder = resolve(name, on_progress)
+    size_bytes = sum(size for _, size, _ in files)
+    _check_room(name, size_bytes)
+    with _watched(name, size_bytes, on_bytes):
+        folder = resolve(name, on_progress)
     for file, size, sha256 in files:
         on_progress(f"checking {file}")
         path = folder / file
@@ -171,12 +183,40 @@ def _wanted(path: str) -> bool:
 def _check_room(name: str, size_bytes: int) -> None:
     folder = Path(_cache_folder())
     folder.mkdir(parents=True, exist_ok=True)
-    here = sum(f.stat().st_size for f in (folder / f"models--{name.replace('/', '--')}").glob("blobs/*"))
-    missing, free = max(0, size_bytes - here), shutil.disk_usage(folder).free
+    missing, free = max(0, size_bytes - _here_bytes(name)), shutil.disk_usage(folder).free
     if missing > free - _SPARE_BYTES:
         raise EngineError(
             f"{name} needs {missing / 1e9:.2f} GB more, and {folder} has {free / 1e9:.2f} GB free"
         )
+
+
+def _here_bytes(name: str) -> int:
+    """What of a model has arrived, whole files and begun ones."""
+    total = 0
+    for path in (Path(_cache_folder()) / f"models--{name.replace('/', '--')}").glob("blobs/*"):
+        with contextlib.suppress(OSError):  # renamed when it is whole
+            total += path.stat().st_size
+    return total
+
+
+@contextlib.contextmanager
+def _watched(name: str, size_bytes: int, on_bytes: Callable[[int, int], None]) -> Iterator[None]:
+    """Meanwhile the disk is looked at for what has arrived, whichever way the hub's client fetches it."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_S):
+            on_bytes(min(size_bytes, _here_bytes(name)), size_bytes)
+
+    on_bytes(min(size_bytes, _here_bytes(name)), size_bytes)
+    thread = threading.Thread(target=watch, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    on_bytes(size_bytes, size_bytes)
 
 
 def _sha256(path: Path) -> str:

@@ -35,6 +35,10 @@ _FRAME_S = 1 / 30
 """Steps that follow one another faster are left out, never the first or the last: nobody could see them, and
 sending one takes processor time that the next is computed with."""
 
+_RESERVE = 0.1
+"""The share of a deadline that is kept for a last step that takes longer than the one before, among others'
+steps, and for the way back."""
+
 _KEPT_STEPS = 8
 """Steps that wait for a slow client; of more than these the older are left out, the last never."""
 
@@ -99,7 +103,8 @@ class Service:
             waited_ms = 1000 * (time.monotonic() - arrived)
             timely = request
             if request.deadline_ms is not None:
-                timely = replace(request, deadline_ms=max(0.0, request.deadline_ms - waited_ms))
+                left_ms = (1 - _RESERVE) * request.deadline_ms - waited_ms
+                timely = replace(request, deadline_ms=max(0.0, left_ms))
             shown = -_FRAME_S
             for step in engine.denoise(timely, stream.job.cancelled):
                 now = time.monotonic()

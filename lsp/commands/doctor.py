@@ -24,7 +24,7 @@ from infill.languages import LANGUAGES, Language
 from infill.pipeline import fill_text
 from infill.request import FillRequest
 from lsp.commands.errors import Exit
-from lsp.commands.model import open_engine
+from lsp.commands.model import open_engine, wanted_model
 from lsp.version import __version__
 
 DISTRIBUTION = "infill-ls"
@@ -82,6 +82,7 @@ def examine(model: str | None) -> Iterator[Finding]:
     yield from _packages()
     yield from (_grammar(language) for language in LANGUAGES.values())
     yield from _model(model)
+    yield _checked("shared engine", _shared)
 
 
 def _python() -> Finding:
@@ -135,7 +136,8 @@ def _model(model: str | None) -> Iterator[Finding]:
         took_ms = (time.perf_counter() - started) * 1000
         info = loaded[0].info()
         size = f"{info.parameters:,} parameters, {info.dtype}"
-        return f"{info.model}, {size}, loaded in {took_ms:.0f} ms from {resolve(model)}", None
+        folder = resolve(wanted_model(model))
+        return f"{info.model}, {size}, loaded in {took_ms:.0f} ms from {folder}", None
 
     def fill() -> tuple[str, str | None]:
         text = SAMPLES["python"]
@@ -147,6 +149,21 @@ def _model(model: str | None) -> Iterator[Finding]:
     if loaded:
         yield Finding(name="device", value=loaded[0].info().device)
         yield _checked("fill", fill)
+
+
+def _shared() -> tuple[str, str | None]:
+    """Whether the engine that editors share runs, and with which models."""
+    from engine.resident import ask_status
+    from engine.service.lifecycle import running
+    from engine.service.place import find_place
+
+    address = running(find_place())
+    if address is None:
+        return "not running; the first editor that needs it starts it", None
+    state = ask_status(address)
+    models = ", ".join(model["model"] for model in state["models"]) or "no model in memory"
+    wrong = "; ".join(f"{name}: {why}" for name, why in state["failures"].items()) or None
+    return f"pid {address.pid}, {models}, {state['memory_bytes'] / 2**20:.0f} MiB", wrong
 
 
 def _checked(name: str, check: Callable[[], tuple[str, str | None]]) -> Finding:

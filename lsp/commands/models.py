@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from lsp.commands.actions import add_group
 from lsp.commands.errors import Exit
+from lsp.commands.model import EMBEDDED
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-EMBEDDED = "embedded"
 
 
 def add_parser(commands: Subparsers) -> Subparsers:
@@ -50,12 +50,30 @@ def _list(arguments: argparse.Namespace) -> int:
 def _pull(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     from engine.store import pull
 
+    if not sys.stderr.isatty():
+        print(pull(arguments.name, lambda _line: None))
+        return Exit.OK
     console = Console(stderr=True)
-    with console.status(f"looking for {escape(arguments.name)}") as status:
-        folder = pull(arguments.name, lambda line: status.update(escape(line)))
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    timing = (TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *timing, console=console) as progress:
+        task = progress.add_task(f"looking for {escape(arguments.name)}", total=None)
+        folder = pull(
+            arguments.name,
+            lambda line: progress.update(task, description=escape(line)),
+            lambda here, whole: progress.update(task, completed=here, total=whole),
+        )
     print(folder)
     return Exit.OK
 

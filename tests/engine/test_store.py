@@ -17,7 +17,10 @@ __all__ = ["requests"]
 
 def test_a_pulled_model_is_listed_and_can_be_removed(requests: list[str]) -> None:
     said: list[str] = []
-    folder = store.pull("own/small", said.append)
+    sizes: list[tuple[int, int]] = []
+    folder = store.pull("own/small", said.append, lambda here, whole: sizes.append((here, whole)))
+    needed = sum(len(FILES[name]) for name in ("config.json", "model.safetensors", "tokenizer.json"))
+    assert (sizes[0], sizes[-1]) == ((0, needed), (needed, needed))
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert "checking model.safetensors" in said
     [model] = store.fetched_models()

@@ -11,6 +11,7 @@ import pytest
 from engine.service.lifecycle import running
 from engine.service.place import FOLDER_VARIABLE, Place
 from engine.store import CONFIG_VARIABLE, chosen_model
+from lsp.commands.model import wanted_model
 from tests.engine.checkpoints import write_own_checkpoint
 from tests.engine.service.harness import client, own_place
 from tests.lsp.cli_harness import run_cli
@@ -56,7 +57,10 @@ def test_a_chosen_model_counts_until_another_is(place: Place, tmp_path: Path) ->
     assert f"* {tmp_path / 'tiny'}".encode() in run_cli(["model", "list"]).out
     assert run_cli(["model", "use", str(tmp_path / "nowhere")]).code == 3
     assert chosen_model() == str(tmp_path / "tiny")
+    assert wanted_model(None) == str(tmp_path / "tiny")
+    assert (wanted_model("embedded"), wanted_model("other/one")) == (None, "other/one")
     assert run_cli(["model", "use", "embedded"]).code == 0
+    assert wanted_model(None) is None
     assert b"* embedded" in run_cli(["model", "list"]).out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -16,8 +17,9 @@ from tests.lsp.cli_harness import run_cli
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """So that these tests depend neither on how the project was installed nor on a model."""
+    monkeypatch.setenv("INFILL_RUNTIME_DIR", str(tmp_path))  # no engine of another test's
     monkeypatch.setattr("engine.hub.resolve", lambda model: "some/folder")
     wanted = ["rich>=13.7", "torch>=2.11", "pytest-absent>=1; extra == 'never'"]
     monkeypatch.setattr("lsp.commands.doctor.metadata.requires", lambda name: wanted)
@@ -34,6 +36,7 @@ def test_a_sound_installation_has_nothing_wrong() -> None:
     found = findings(run.out)
     assert found["torch"]["value"] == metadata.version("torch")
     assert found["device"]["value"] == "none"
+    assert found["shared engine"]["value"] == "not running; the first editor that needs it starts it"
     assert "scripted, 0 parameters" in str(found["model"]["value"])
     assert "some/folder" in str(found["model"]["value"])
     assert {f"grammar {language}" for language in LANGUAGES} <= set(found)
