@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -137,12 +138,9 @@ class _Run:
         count = next(length for length in _LENGTHS if length >= wanted)
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
         at = [len(row.ids) - 1 for row in rows]
-        ids = torch.tensor(
-            [known + [Special.PAD.value] * (count - len(known)) for known in inputs], device=self._model.device
-        )
-        states = self._model.encode(
-            ids, self._written.positions(at, count), self._written.attend(at, count)
-        )
+        padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
+        ids = torch.tensor(padded, device=self._model.device)
+        states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
         logits = self._model.logits(states)
         likeliest = largest(logits.flatten(0, 1)).view(logits.shape[:2])
         top = logits.gather(-1, likeliest[..., None])[..., 0]
@@ -170,12 +168,16 @@ class _Run:
 
 def repeat_context(prompt: Sequence[int], written: Sequence[int]) -> Sequence[int]:
     """What followed the last time the same three, two or one tokens stood in the text; the newest first."""
-    text = [*prompt, *written]
+    text = array("I", [*prompt, *written])
+    data, size = text.tobytes(), text.itemsize
     for length in (3, 2, 1):
-        tail = text[-length:]
-        for start in range(len(text) - length - 1, -1, -1):
-            if text[start : start + length] == tail:
-                return text[start + length : start + length + _LONGEST_DRAFT]
+        tail = data[-length * size :]
+        at = data.rfind(tail, 0, len(data) - 1)
+        while at % size and at > 0:  # it lies across tokens
+            at = data.rfind(tail, 0, at + len(tail) - 1)
+        if at >= 0:
+            start = at // size + length
+            return text[start : start + _LONGEST_DRAFT].tolist()
     return ()
 
 
