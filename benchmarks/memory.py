@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py DIR [--prompts 300] [--seed 0] [--decoding verify] [--canvas 32 64 128 256]
 
-Prompts are cut from the Python files in DIR, each with another length and another prefix, as they come up when
-somebody works in a project. What libraries keep for each new shape is what grows. Linux only. Ends with one
-JSON line.
+Prompts are cut from the Python files in DIR, each with another length and another prefix, as they come up
+when somebody works in a project. What libraries keep for each new shape is what grows. Linux only. Ends with
+one JSON line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def main() -> None:
         for _ in engine.denoise(request, never):
             pass
         if number % _READ_EVERY == 0:
-            engine.read(ReadRequest(prompt=prompt, text=hole.gold, views=number // _READ_EVERY % 3 + 1), never)
+            engine.read(
+                ReadRequest(prompt=prompt, text=hole.gold, views=number // _READ_EVERY % 3 + 1), never
+            )
             engine.score(ScoreRequest(prompt=prompt, middles=(hole.gold, "pass\n")), never)
         if number in _SHOWN or number == len(holes):
             grown[number] = _megabytes(resident_bytes())

@@ -1,7 +1,8 @@
 """Attention and rotary positions, as functions of tensors; whose keys a query sees is the caller's to say.
 
 On a CPU every product of a new shape is prepared by the matrix library, which takes longer than the product
-itself and some 600 KB that it keeps. So callers pad keys to `padded_keys`, and say what of them counts.
+itself and some 600 KB that it keeps; only batched products in float32 are free of that. So callers pad keys
+to `padded_keys`, and say what of them counts.
 
 Source: the reference implementation in `transformers` (`models/diffusion_gemma`), read, not copied.
 """
@@ -24,6 +25,9 @@ Rope = tuple[Tensor, Tensor]
 
 _KEYS = 64
 _FEW_ROWS, _ROWS = 16, 64
+
+_FEW_QUERIES = 32
+"""Up to so many rows of queries, products in float32 are as fast as in bfloat16, and nothing is prepared."""
 
 
 def rope(shape: LayerConfig, positions: Tensor, dtype: torch.dtype) -> Rope:
@@ -86,9 +90,13 @@ class Mask:
 def attention(q: Tensor, k: Tensor, v: Tensor, seen: Mask | int | None = None) -> Tensor:
     """Scaled-by-one attention with grouped KV heads: q (b, heads, n, d), k and v (b, kv_heads, keys, d).
 
-    `seen` says what a query may look at where that is not all: a mask, or the first so many keys.
+    `seen` says what a query may look at where that is not all: a mask, or the first so many keys. On a CPU
+    the result may be float32 whatever the inputs are.
     """
     if q.device.type == "cpu" and not q.requires_grad:
+        few = q.shape[1] // k.shape[1] * q.shape[2] <= _FEW_QUERIES
+        if few or k.dtype == torch.float32:
+            q, k, v = q.float(), k.float(), v.float()
         return _attention_on_cpu(q, k, v, seen)
     if isinstance(seen, int):
         k, v, seen = k[:, :, :seen], v[:, :, :seen], None

@@ -48,15 +48,18 @@ class Continuation:
         Everything before that index has been through `attend`; what a row had from there on is forgotten.
         """
         positions = self.positions(at, count)
+        places: dict[tuple[int, int], Tensor] = {}
         masks: dict[int, tuple[Mask, Mask]] = {}
         reach = self._start + max(at) + count
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             first, rooms = self._first[layer], self._rooms[layer]
+            _, kv, whole, width = rooms[0].shape
+            if (first, kv) not in places:
+                places[first, kv] = _places(positions - first, kv, whole)
             for room, new in zip(rooms, (k, v), strict=True):
-                for row, begin in enumerate(at):
-                    offset = self._start - first + begin
-                    room[row, :, offset : offset + count] = new[row]
+                rows = new.reshape(-1, width).to(room.dtype)
+                room.view(-1, width).index_copy_(0, places[first, kv], rows)
             keys, values = (room[: len(at), :, : padded_keys(reach - first)] for room in rooms)
             if first not in masks:
                 masks[first] = causal_masks(positions, first, keys.shape[2], self._config.sliding_window)
@@ -73,7 +76,15 @@ class Continuation:
 
 def _spread(part: Tensor, rows: int, whole: int) -> Tensor:
     """`part` (1, kv_heads, keys, d) in front of zeros, `rows` times: (rows, kv_heads, whole, d)."""
-    room = part.new_empty(rows, part.shape[1], whole, part.shape[3])
+    # On a CPU few queries are attended to in float32: what they look at is converted once, not every time.
+    dtype = torch.float32 if part.device.type == "cpu" else part.dtype
+    room = part.new_empty(rows, part.shape[1], whole, part.shape[3], dtype=dtype)
     room[:, :, : part.shape[2]] = part
     room[:, :, part.shape[2] :] = 0  # a masked NaN is still a NaN
     return room
+
+
+def _places(columns: Tensor, kv: int, whole: int) -> Tensor:
+    """Where `columns` (b, n) of all heads lie in a flat room (rows * kv * whole, head_dim): (b * kv * n,)."""
+    heads = torch.arange(len(columns) * kv, device=columns.device)[:, None] * whole
+    return (heads + columns.repeat_interleave(kv, 0)).flatten()

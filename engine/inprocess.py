@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
 
-CACHE_BYTES = {"cpu": 64 * 2**20, "gpu": 2 * 2**30}
-"""Of prefix caches kept, by where they are: some 80 places of the embedded model on a CPU."""
+CACHE_BYTES = {"cpu": 16 * 2**20, "gpu": 2 * 2**30}
+"""Of prefix caches kept, by where they are: some 14 places of the embedded model on a CPU."""
 
 _LOOK_S = 0.05
 """How long a request waits for another before it looks again whether it is still wanted."""

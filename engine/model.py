@@ -173,7 +173,8 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(q).transpose(1, 2), rotation)
         k = rotate(self.k_norm(k).transpose(1, 2), rotation)
         v = self.v_norm(v).transpose(1, 2)
-        out: Tensor = self.o_proj(attend(index, q, k, v).transpose(1, 2).reshape(b, n, -1))
+        attended = attend(index, q, k, v).transpose(1, 2).reshape(b, n, -1)
+        out: Tensor = self.o_proj(attended.to(x.dtype))
         return out
 
 

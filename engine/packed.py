@@ -14,13 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config import LayerConfig, ModelConfig
 from engine.attention import Attend, padded_rows, rope
+from engine.config import LayerConfig, ModelConfig
 from engine.model import Attention, DiffusionGemma, Layer
 from engine.quant.weight import QuantisedWeight
 
 _ROWS = 128
 """Rows the matrices are laid out for: four canvases of 32. Any number works."""
+
+_ROWS_AS_THEY_ARE = 24
+"""Rows up to here are those of a few tokens each of a few middles, which are few numbers anyway."""
 
 
 def can_pack(model: DiffusionGemma) -> bool:
@@ -47,15 +50,17 @@ class PackedGemma:
         self._embedding = embedding * config.hidden_size**0.5
         self._mean = Matrix(self._embedding.t(), dtype)
         self._head = Matrix(embedding * _weight(model.norm) * (2 / cap), dtype)
+        mixed = model.self_conditioning
+        scale = _weight(mixed.pre_norm)
         self._conditioning = _Gated(
-            model.self_conditioning.gate_proj.weight,
-            model.self_conditioning.up_proj.weight,
-            model.self_conditioning.down_proj.weight,
-            _weight(model.self_conditioning.pre_norm),
+            [mixed.gate_proj.weight.detach().float() * scale],
+            [mixed.up_proj.weight.detach().float() * scale],
+            [mixed.down_proj.weight],
             dtype,
         )
         self._layers = [_Layer(_checked(layer), config, dtype) for layer in model.layers]
         self._rotations = _Rotations(config, self.device)
+        self._eps = torch.tensor(config.rms_norm_eps, device=self.device)
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Run the encoder over `ids` (b, n) at `positions` (1 or b, n), consecutive in each row: states
@@ -68,7 +73,8 @@ class PackedGemma:
         x = F.embedding(canvas, self._embedding)
         if soft is not None:
             flat = soft.reshape(-1, soft.shape[-1]).float()
-            x = x + self._conditioning(self._norm(flat).to(self.dtype)).float().view_as(x)
+            [mixed] = self._conditioning(self._norm(flat).to(self.dtype))
+            x = x + mixed.view_as(x)
         return self._run(self._norm(x), positions, attend, encoder=False)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -77,12 +83,13 @@ class PackedGemma:
 
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
-        return self._mean(probabilities.to(self.dtype))
+        return self._mean(_filled_up(probabilities.to(self.dtype)))[: len(probabilities)]
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
         cap = self.config.final_logit_softcapping
-        flat = self._head(states.reshape(-1, states.shape[-1]).to(self.dtype)).float()
+        rows = states.reshape(-1, states.shape[-1]).to(self.dtype)
+        flat = self._head(_filled_up(rows))[: len(rows)].float()
         # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
         flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
         return flat.view(*states.shape[:-1], flat.shape[-1])
@@ -97,14 +104,19 @@ class PackedGemma:
         return self._norm(x).view(b, n, hidden)
 
     def _norm(self, x: Tensor) -> Tensor:
-        return x * inverse_rms(x, self.config.rms_norm_eps)
+        return x * inverse_rms(x, self._eps)
 
 
-def inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """1 over the root mean square of the last dimension of `x` float32, which stays as size 1."""
+def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
+    """1 over the root mean square of the last dimension of `x` float32, which stays as size 1; `eps` ()."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    out: Tensor = length.mul_(length).mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
-    return out
+    return torch.addcmul(eps, length, length, value=1 / x.shape[-1]).rsqrt_()
+
+
+def _filled_up(x: Tensor) -> Tensor:
+    """`x` (rows, in), in front of as many zeros as make its rows one of a few numbers."""
+    count = len(x)
+    return x if count <= _ROWS_AS_THEY_ARE else F.pad(x, (0, 0, 0, padded_rows(count) - count))
 
 
 class Matrix:
@@ -138,15 +150,22 @@ class Matrix:
 
 
 class _Gated:
-    """A gated MLP whose input's norm weight `scale` (in,) is part of its matrices."""
+    """Gated MLPs of one input side by side, whose input's norm weights are part of their matrices.
 
-    def __init__(self, gate: Tensor, up: Tensor, down: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
-        self._gate = Matrix(gate.detach().float() * scale, dtype)
-        self._up = Matrix(up.detach().float() * scale, dtype)
-        self._down = Matrix(down.float(), dtype)
+    `gates` and `ups` are (wide, in) each, `downs` (out, wide); what each of them puts out stays apart.
+    """
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._down(self._up.times(x, self._gate.gelu(x)))
+    def __init__(
+        self, gates: list[Tensor], ups: list[Tensor], downs: list[Tensor], dtype: torch.dtype
+    ) -> None:
+        self._gate, self._up = Matrix(torch.cat(gates), dtype), Matrix(torch.cat(ups), dtype)
+        self._downs = [Matrix(down, dtype) for down in downs]
+        self._wide = [down.shape[1] for down in downs]
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        inner = self._up.times(x, self._gate.gelu(x))
+        parts = inner.split(self._wide, -1)
+        return [down(part) for down, part in zip(self._downs, parts, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,22 +192,22 @@ class _Layer:
         self.norms = torch.stack(
             [_weight(attention.q_norm)] * self.heads + [_weight(attention.k_norm)] * self.kv_heads
         )
+        self.swapped_norms = self.norms.roll(self.shape.head_dim // 2, -1)
         self._own_values = attention.v_proj is not None
-        self._dtype, self._eps = dtype, config.rms_norm_eps
+        self._dtype = dtype
+        self._eps = torch.tensor(config.rms_norm_eps, device=joined.device)
         self._qkv = Matrix(joined * _weight(layer.input_layernorm), dtype)
         self._out = Matrix(attention.o_proj.weight, dtype)
         self._after_attention = _weight(layer.post_attention_layernorm)
-        mlp = layer.mlp
-        self._mlp = _Gated(
-            mlp.gate_proj.weight,
-            mlp.up_proj.weight,
-            mlp.down_proj.weight,
-            _weight(layer.pre_feedforward_layernorm),
+        mlp, (gate, up) = layer.mlp, layer.experts.gate_up_proj[0].detach().float().chunk(2)
+        down = layer.experts.down_proj[0].detach().float() * layer.router.per_expert_scale.detach().float()
+        dense, expert = _weight(layer.pre_feedforward_layernorm), _weight(layer.pre_feedforward_layernorm_2)
+        self._mlps = _Gated(
+            [mlp.gate_proj.weight.detach().float() * dense, gate * expert],
+            [mlp.up_proj.weight.detach().float() * dense, up * expert],
+            [mlp.down_proj.weight.detach().float(), down],
             dtype,
         )
-        gate, up = layer.experts.gate_up_proj[0].chunk(2)
-        down = layer.experts.down_proj[0].detach().float() * layer.router.per_expert_scale.detach().float()
-        self._expert = _Gated(gate, up, down, _weight(layer.pre_feedforward_layernorm_2), dtype)
         self._after_mlp = _weight(layer.post_feedforward_layernorm_1)
         self._after_expert = _weight(layer.post_feedforward_layernorm_2)
         self._after_both = _weight(layer.post_feedforward_layernorm)
@@ -205,10 +224,10 @@ class _Layer:
     ) -> Tensor:
         """One layer over `x` (b * n, hidden) float32, where `shape` is (b, n)."""
         attended = attend(index, *self._projected(x, shape, rotation)).transpose(1, 2).reshape(len(x), -1)
-        x = self._add(x, self._out(attended), self._after_attention)
+        x = self._add(x, self._out(attended.to(self._dtype)), self._after_attention)
         normed = (x * inverse_rms(x, self._eps)).to(self._dtype)
-        both = self._scaled(self._mlp(normed), self._after_mlp)
-        both = self._add(both, self._expert(normed), self._after_expert)
+        mlp, expert = self._mlps(normed)
+        both = self._add(self._scaled(mlp, self._after_mlp), expert, self._after_expert)
         x = torch.addcmul(x, both.mul_(inverse_rms(both, self._eps)), self._after_both)
         return x.mul_(self._scalars[encoder])
 
@@ -245,6 +264,7 @@ class _Rotations:
         self._tables: dict[LayerConfig, tuple[Tensor, Tensor]] = {}
         self._limit = config.max_position_embeddings
         self._last: dict[int, tuple[tuple[int, ...], int, _Rotation]] = {}
+        self._gathered: dict[LayerConfig, tuple[tuple[int, ...], int, tuple[Tensor, Tensor]]] = {}
 
     def of(self, index: int, layer: _Layer, starts: tuple[int, ...], count: int) -> _Rotation:
         """The rotation of layer `index` for `count` positions of each row from its start on, or of all rows
@@ -252,15 +272,23 @@ class _Rotations:
         last = self._last.get(index)
         if last is not None and last[:2] == (starts, count):
             return last[2]
-        tables = self._table(layer.shape, max(starts) + count)
-        if min(starts) == max(starts):
-            cos, sin = (table[starts[0] : starts[0] + count] for table in tables)
-        else:
-            cos, sin = (torch.stack([table[at : at + count] for at in starts]) for table in tables)
-        half = layer.shape.head_dim // 2
-        rotation = _Rotation(straight=cos * layer.norms, swapped=sin * layer.norms.roll(half, -1))
+        cos, sin = self._rows(layer.shape, starts, count)
+        rotation = _Rotation(straight=cos * layer.norms, swapped=sin * layer.swapped_norms)
         self._last[index] = starts, count, rotation
         return rotation
+
+    def _rows(self, shape: LayerConfig, starts: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
+        """cos and sin as in `_table`, (count, 1, head_dim); with the batch in front where starts differ."""
+        last = self._gathered.get(shape)
+        if last is not None and last[:2] == (starts, count):
+            return last[2]
+        tables = self._table(shape, max(starts) + count)
+        if min(starts) == max(starts):
+            rows = [table[starts[0] : starts[0] + count] for table in tables]
+        else:
+            rows = [torch.stack([table[at : at + count] for at in starts]) for table in tables]
+        self._gathered[shape] = starts, count, (rows[0], rows[1])
+        return rows[0], rows[1]
 
     def _table(self, shape: LayerConfig, end: int) -> tuple[Tensor, Tensor]:
         """cos, and sin signed for swapped halves, of `end` positions or more: (positions, 1, head_dim)."""

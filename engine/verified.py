@@ -149,10 +149,8 @@ class _Run:
         count = next(length for length in _LENGTHS if length >= wanted)
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
         at = [len(row.ids) - 1 for row in rows]
-        ids = torch.tensor(
-            [known + [Special.PAD.value] * (count - len(known)) for known in inputs],
-            device=self._model.device,
-        )
+        padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
+        ids = torch.tensor(padded, device=self._model.device)
         states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
         logits = self._model.logits(states)
         likeliest = largest(logits.flatten(0, 1)).view(logits.shape[:2])
