@@ -185,8 +185,8 @@ def _kept(
 
 def _parses(result: Kept, document: Document, hole: Hole) -> bool:
     """Whether the text parses without an error once the hole is filled; False where nobody can tell."""
-    tree = document.filled(result.start, hole.end, result.text).tree
-    return tree is not None and not tree.root_node.has_error
+    filled, end = document.filled(result.start, hole.end, result.text), result.start + len(result.text)
+    return filled.is_read(result.start, end) and not filled.faults(result.start, end)
 
 
 def _judge(
