@@ -35,7 +35,7 @@ class Mark:
 
 def marks(document: Document, start: int, end: int) -> list[Mark]:
     """The marks between two offsets, in order."""
-    if document.tree is None:
+    if not document.is_read(start, end):
         return list(_guess(document.text, start, end))
     found = []
     for leaf in document.leaves(start, end):

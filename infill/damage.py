@@ -22,29 +22,32 @@ _MOST_CHARS = 20_000  # of a statement whose indentation is looked at, ten milli
 def damage(document: Document, start: int, end: int, new: str) -> int:
     """How many faults the text has with `new` in the place of `start` to `end`; 0 is a text that parses.
 
+    In a long text those of the sections (`infill.sections`) that the edit is in: the others stay as they are.
+
     Code behind the edit that becomes a string or a comment is a fault too: the text then parses, but it is
     not the user's any more. A language without a grammar has no faults.
     """
-    if document.tree is None:
+    if not document.is_read(start, end):
         return 0
     filled = document.filled(start, end, new)
-    if filled.tree is None:
+    after = start + len(new)
+    if not filled.is_read(start, after):
         return UNREADABLE
-    found = len(filled.faults())
+    found = len(filled.faults(start, after))
     if found:
         return found
     if document.language == "python" and _is_misindented(filled.text, start, new, document.text[start:end]):
         return 1
     if end == len(document.text):
         return 0
-    swallowed = _in_text(filled, start + len(new)) and not _in_text(document, end)
+    swallowed = _in_text(filled, after) and not _in_text(document, end)
     # Where the text is no whole without the edit, a quote in it may well open a string of the text's.
-    return int(swallowed and (_in_comment(filled, start + len(new)) or not document.faults()))
+    return int(swallowed and (_in_comment(filled, after) or not document.faults(start, end)))
 
 
 def faults_with(document: Document, start: int, end: int, new: str) -> list[Span]:
     """The faults of the text with `new` in it, in its own offsets."""
-    return document.filled(start, end, new).faults()
+    return document.filled(start, end, new).faults(start, start + len(new))
 
 
 def python_error(text: str, *, indentation_only: bool = False) -> int | None:

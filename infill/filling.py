@@ -49,8 +49,8 @@ class Filling:
         trial = self.copy()
         for marker, new in zip(group, texts, strict=True):
             trial.put(marker, new)
-        tree = trial.document.tree
-        return tree is not None and not tree.root_node.has_error
+        start, end = self.at(group[0])[0], trial.at(group[-1])[1]
+        return trial.document.is_read(start, end) and not trial.document.faults(start, end)
 
     def middle(self, group: Sequence[Marker], texts: Sequence[str]) -> str:
         """Everything from the first of these holes to the last as it would be, with bare line feeds.

@@ -207,7 +207,7 @@ def _is_filler(document: Document, start: int, end: int) -> bool:
         opened_here = docstring and leaf.kind == "string_start" and leaf.start != first
         if "comment" not in leaf.kind and (not docstring or opened_here):
             return False
-    return document.tree is not None
+    return document.is_read(start, end)
 
 
 def _opens_block(document: Document, start: int, end: int) -> bool:

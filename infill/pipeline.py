@@ -198,7 +198,7 @@ def _parses(result: Kept, document: Document, hole: Hole, known: dict[str, int])
 
     What is wrong with it goes to `known`, by the result's text, since parsing a long text takes its time.
     """
-    if document.tree is None:
+    if not document.is_read(result.start, hole.end):
         return False
     if result.text not in known:
         known[result.text] = damage(document, result.start, hole.end, result.text)

@@ -124,7 +124,7 @@ def _cut(added: str, canvas_ended: bool, document: Document, hole: Hole, balance
 
 
 def _trim_end(text: str, document: Document, hole: Hole, suffix: str) -> str:
-    """A span keeps the blanks and line feeds it ended with, an empty one the model's; other holes need none."""
+    """A span keeps the blanks and line feeds it ended with, an empty one the model's; other holes, none."""
     if hole.kind is not HoleKind.SPAN:
         return trim_blanks(text, suffix)
     if hole.start == hole.end:

@@ -6,6 +6,7 @@ return) are not this module's business.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 
 _STRIDE = 1024  # code points between two marks: the most that one question has to encode
@@ -20,18 +21,20 @@ class Utf8Index:
     """Marks every 1024 code points of one text: how many bytes and rows lie before each.
 
     Marks are set as they are needed and kept up to the place of an edit, so that typing costs one
-    stride wherever in the text it happens.
+    stride wherever in the text it happens. Several threads may ask, one at a time may edit.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._bytes = [0]
         self._rows = [0]
+        self._lock = threading.Lock()
 
     def copy(self) -> Utf8Index:
         """An index of the same text that can be edited on its own."""
         twin = Utf8Index(self._text)
-        twin._bytes, twin._rows = self._bytes.copy(), self._rows.copy()
+        with self._lock:
+            twin._bytes, twin._rows = self._bytes.copy(), self._rows.copy()
         return twin
 
     def replace(self, text: str, start: int) -> None:
@@ -68,11 +71,13 @@ class Utf8Index:
     def _mark(self, offset: int) -> int:
         """Set marks as far as `offset` and return the last one at or before it."""
         wanted = offset // _STRIDE
-        while len(self._bytes) <= wanted:
-            start = (len(self._bytes) - 1) * _STRIDE
-            piece = self._text[start : start + _STRIDE]
-            self._bytes.append(self._bytes[-1] + len(encode(piece)))
-            self._rows.append(self._rows[-1] + piece.count("\n"))
+        if len(self._rows) <= wanted:
+            with self._lock:
+                while len(self._rows) <= wanted:
+                    start = (len(self._rows) - 1) * _STRIDE
+                    piece = self._text[start : start + _STRIDE]
+                    self._bytes.append(self._bytes[-1] + len(encode(piece)))
+                    self._rows.append(self._rows[-1] + piece.count("\n"))
         return wanted
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from engine.request import Snippet
@@ -18,7 +19,7 @@ from infill.document import Document
 from infill.hole import in_word
 from infill.utf8 import encode
 from infill.workspace.definitions import Definition
-from infill.workspace.imports import Import, imports
+from infill.workspace.imports import MOST_IMPORTS, Import, imports
 from infill.workspace.index import Entry, Index
 from infill.workspace.render import LONGEST_CHARS, render
 from infill.workspace.resolve import as_module, sought
@@ -31,6 +32,7 @@ _MOST_SIMILAR = 3
 _MOST_SNIPPETS = 40
 _LEAST_CHARS = 160  # of room for a type and its members, however small the budget
 _DEEPEST_REEXPORT = 3
+_IMPORTING_SECTIONS = 8  # of a long text
 _MOST_LOOKUPS = 500  # of imports, for a package that passes on everything of everything
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -60,8 +62,7 @@ def gather(
     surroundings = near(text, place.offset)
     distances = used_names(text, surroundings, place.offset)
     wanted = _Wanted(index, place, distances, budget_chars)
-    tree = place.document.tree
-    own = imports(tree, encode(text), language) if tree is not None else ()
+    own = _own_imports(place.document)
     found: dict[tuple[str, str], Snippet] = {}
     used, unused = wanted.imported(own)
     for definition, entry in [*used, *wanted.beside(own)]:
@@ -74,6 +75,17 @@ def gather(
     for definition, entry in unused:
         wanted.show(found, definition, entry)
     return tuple(found.values())[:_MOST_SNIPPETS]
+
+
+def _own_imports(document: Document) -> tuple[Import, ...]:
+    """What the text imports in the first of its sections and those that go on with it."""
+    found: list[Import] = []
+    for text, tree in islice(document.trees(), _IMPORTING_SECTIONS):
+        more = imports(tree, encode(text), document.language)
+        if found and not more:
+            break
+        found += more
+    return tuple(dict.fromkeys(found))[:MOST_IMPORTS]
 
 
 def near(text: str, offset: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The server as a process of its own, over stdio, driven as VS Code and Neovim drive it."""
+"""The server as a process of its own, over stdio, driven under the capabilities that editors declare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 CAPABILITIES = Path(__file__).parent / "capabilities"
-EDITORS = ("vscode-1.139", "neovim-0.11", "neovim-0.12")
+EDITORS = (
+    "vscode-1.139",
+    "neovim-0.11",
+    "neovim-0.12",
+    "helix-25.07",
+    "emacs-30-eglot",
+    "emacs-30-lsp-mode",
+)
 TIMEOUT_S = 20
 
 

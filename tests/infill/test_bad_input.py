@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tree_sitter import Node
 
-import infill.document
+import infill.section
 from infill.pipeline import fill_text
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 from infill.syntax import leaves
@@ -109,7 +109,7 @@ def test_no_parents_are_looked_up_among_brackets(monkeypatch: pytest.MonkeyPatch
             looked_up.append(name)
             return getattr(self._node, name)
 
-    monkeypatch.setattr(infill.document, "leaves", lambda *args: map(Watched, leaves(*args)))
+    monkeypatch.setattr(infill.section, "leaves", lambda *args: map(Watched, leaves(*args)))
     answer, _, _ = ask("[" * 10_000, 10_000, "python")
     assert isinstance(answer, Suggestion)
     assert "type" in looked_up

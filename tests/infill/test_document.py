@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Tree
 
-import infill.document
+import infill.section
 import infill.syntax
 import infill.utf8
 from infill.document import Document
@@ -121,7 +121,7 @@ def test_the_old_tree_is_moved_before_it_is_parsed_again(
         olds.append(args[2])
         return infill.syntax.parse(*args)
 
-    monkeypatch.setattr(infill.document, "parse", spy)
+    monkeypatch.setattr(infill.section, "parse", spy)
     document.edit(at, end, new)
     tree_of(document)
     last = olds[0].root_node.children[-1]
@@ -233,14 +233,14 @@ def test_snapshot_hands_its_tree_back(monkeypatch: pytest.MonkeyPatch) -> None:
         olds.append(args[2])
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(infill.document, "parse", spy)
+    monkeypatch.setattr(infill.section, "parse", spy)
     assert shape(tree_of(document).root_node) == shape(tree_of(Document(document.text, "python")).root_node)
     assert olds[0] is not None
     assert olds[1] is None
 
 
 def test_a_parse_that_takes_too_long_leaves_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infill.document, "_PARSE_BUDGET_S", -1.0)
+    monkeypatch.setattr(infill.section, "PARSE_BUDGET_S", -1.0)
     document = Document("x = [1, 2]\n" * 2000, "python")
     assert document.tree is None
     document.edit(0, 0, "y")
@@ -254,7 +254,7 @@ class FailingParses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
         self.calls = 0
         self._failures = failures
-        monkeypatch.setattr(infill.document, "parse", self)
+        monkeypatch.setattr(infill.section, "parse", self)
 
     def __call__(self, *args: Any) -> Tree | None:
         self.calls += 1
@@ -307,32 +307,3 @@ def test_a_new_text_is_parsed_though_the_old_ones_parse_failed(monkeypatch: pyte
     assert snapshot.tree is None
     assert late.tree is None  # takes too long, and the text is another one by now
     assert_fresh(document)
-
-
-def test_fifty_thousand_lines_are_edited_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the text no more is encoded than lies around the edits, and it is parsed once, from the old tree."""
-    document = Document("def f(a):\n    return [a, 'é']\n" * 25_000, "python")
-    tree_of(document)
-    encoded: list[int] = []
-    olds: list[object] = []
-
-    def count_encoded(text: str) -> bytes:
-        encoded.append(len(text))
-        return encode(text)
-
-    def spy(*args: Any) -> Tree | None:
-        olds.append(args[2])
-        return infill.syntax.parse(*args)
-
-    monkeypatch.setattr(infill.document, "encode", count_encoded)
-    monkeypatch.setattr(infill.utf8, "encode", count_encoded)
-    monkeypatch.setattr(infill.document, "parse", spy)
-    document.edit(400_000, 400_000, "x")
-    for n in range(1, 21):
-        already = sum(encoded)
-        document.edit(400_000 + n, 400_000 + n, "x")
-        assert 0 < sum(encoded) - already < 20_000
-    tree_of(document)
-    assert sum(encoded) < len(document.text)
-    assert len(olds) == 1
-    assert olds[0] is not None
