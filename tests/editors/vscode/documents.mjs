@@ -61,4 +61,12 @@ export const documents = {
   "preview.py": HOLES,
   "action.py": HOLES,
   "canvas.py": MEAN,
+  "engine.py": TOTAL,
+  "rewrite.py": TOTAL.replace("+= ", "+= something"),
+  "broken.js": `function total(values) {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+console.log(total([1, 2]);
+`,
 };

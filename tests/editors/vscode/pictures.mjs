@@ -43,7 +43,6 @@ const server = await startCodeServer({
   files: { "box.py": BOX, "holes.py": HOLES },
   settings: {
     "infill.canvas": true,
-    "infill.deadline_ms": 30000, // a busy machine is not to spoil what is suggested
     "workbench.activityBar.location": "hidden",
     "workbench.sideBar.location": "right",
     "window.commandCenter": false,

@@ -3,17 +3,26 @@
 import { readdir, readFile } from "node:fs/promises";
 
 /** Process ids of the language servers, the oldest first. */
-export async function serverProcesses({ home }) {
-  const found = [];
-  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-    const [command, environment] = await Promise.all(
-      ["cmdline", "environ"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
-    );
-    if (/\0lsp\0/.test(command) && environment.split("\0").includes(`HOME=${home}`)) found.push(Number(pid));
-  }
-  return found.sort((a, b) => a - b);
+export function serverProcesses(server) {
+  return processes(server, /\0lsp\0/);
 }
 
-export async function killServer(server) {
-  for (const pid of await serverProcesses(server)) process.kill(pid, "SIGKILL");
+/** Process ids of the engines that the language servers have started. */
+export function engineProcesses(server) {
+  return processes(server, /\0-m\0engine\.service\0/);
+}
+
+export async function kill(pids) {
+  for (const pid of await pids) process.kill(pid, "SIGKILL");
+}
+
+async function processes({ home }, command) {
+  const found = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const [line, environment] = await Promise.all(
+      ["cmdline", "environ"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
+    );
+    if (command.test(line) && environment.split("\0").includes(`HOME=${home}`)) found.push(Number(pid));
+  }
+  return found.sort((a, b) => a - b);
 }

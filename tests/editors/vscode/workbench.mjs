@@ -132,9 +132,18 @@ export class Workbench {
     return this.ghost();
   }
 
+  /** The same after a breakdown: what was asked for meanwhile is lost, so somebody asks again, with patience. */
+  invokeUntilAnswered() {
+    return until("ghost text again", async () => {
+      await this.press("Escape");
+      await this.press("Alt+\\");
+      return this.ghost(5000).catch(() => "");
+    });
+  }
+
   /** The ghost text once there is some. */
-  async ghost() {
-    await this.page.locator(GHOST).first().waitFor();
+  async ghost(timeout = PATIENCE_MS) {
+    await this.page.locator(GHOST).first().waitFor({ timeout });
     return this.ghostNow();
   }
 

@@ -196,9 +196,12 @@ function M.fix_here()
   local row, col = position.cursor(bufnr)
   local encoding = client.offset_encoding
   local here = position.lsp(bufnr, row, col, encoding)
+  -- By hand: `lnum` finds those that begin on the line and not those that reach it.
   local diagnostics = vim.tbl_map(function(diagnostic)
     return to_lsp(diagnostic, bufnr, encoding)
-  end, vim.diagnostic.get(bufnr, { lnum = row }))
+  end, vim.tbl_filter(function(diagnostic)
+    return diagnostic.lnum <= row and row <= (diagnostic.end_lnum or diagnostic.lnum)
+  end, vim.diagnostic.get(bufnr)))
   compat.request(client, 'textDocument/codeAction', {
     textDocument = { uri = vim.uri_from_bufnr(bufnr) },
     range = { start = here, ['end'] = here },
