@@ -1,8 +1,8 @@
 """The client of somebody else's engine: an OpenAI-compatible server's completions with a suffix.
 
 The code around the hole is sent there, which is said once in the log. The key comes from the environment or
-the system's keyring, never from a setting or a command line. A completion comes whole: there is one step, no confidences,
-and neither scores nor readings.
+the system's keyring, never from a setting or a command line. A completion comes whole: there is one step, no
+confidences, and neither scores nor readings.
 """
 
 from __future__ import annotations
