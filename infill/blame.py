@@ -41,6 +41,8 @@ def blame(document: Document, start: int, end: int, typed: str, left: int) -> Bl
     if document.language != "python" or len(document.text) > _MOST_CHARS:
         return Blame.ELSEWHERE
     whole = document.text
+    if "\0" in whole[:start] or "\0" in whole[end:]:  # which no Python reads, whatever else is there
+        return Blame.ELSEWHERE
     if _is_broken_so_far(whole[: line_start(whole, start)]):
         return Blame.ELSEWHERE
     return Blame.ELSEWHERE if _is_broken_below(whole, start, end) else Blame.PLACE

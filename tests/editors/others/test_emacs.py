@@ -1,4 +1,4 @@
-"""Emacs with the configurations of its guide, in a terminal: eglot and lsp-mode, code actions and the popup."""
+"""Emacs with its guide's configurations, in a terminal: eglot and lsp-mode, code actions and the popup."""
 
 from __future__ import annotations
 
