@@ -11,8 +11,9 @@ import re
 import shlex
 import subprocess
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,14 +114,40 @@ class Checker:
 
 
 def settles(before: Sequence[Complaint], after: Sequence[Complaint], target: Complaint | None) -> bool:
-    """Whether a change cleared `target` (any complaint for None) and brought no complaint that is new.
+    """Whether a change cleared `target`, where there is one, and brought no complaint that is new.
 
     Complaints are compared by rule and words, not by place, since a change moves what is behind it.
     """
     old, new = Counter(c.kind for c in before), Counter(c.kind for c in after)
     if new - old:
         return False
-    return new.total() < old.total() if target is None else new[target.kind] < old[target.kind]
+    return target is None or new[target.kind] < old[target.kind]
+
+
+def agreed(
+    checker: Checker,
+    standing: Sequence[Complaint],
+    texts: Iterable[str],
+    file: str,
+    target: Complaint | None,
+    *,
+    wanted: int,
+    cancelled: threading.Event,
+) -> Iterator[tuple[int, tuple[Complaint, ...]]]:
+    """The indices of the first `wanted` of `texts` that settle `target`, with what is said about each.
+
+    `standing` is what the checker says now. Each text takes a run of the checker.
+
+    Raises:
+        CheckerError: it cannot be run, takes too long, or its answer cannot be read.
+    """
+    for index, text in enumerate(texts):
+        if wanted == 0 or cancelled.is_set():
+            return
+        said = checker.complaints(text, file)
+        if settles(standing, said, target):
+            wanted -= 1
+            yield index, said
 
 
 def _filled(word: str, places: dict[str, str]) -> str:

@@ -23,6 +23,8 @@ from lsp.commands.source import STDIN
 from lsp.version import __version__
 
 if TYPE_CHECKING:
+    from lsp.checker import Checker
+
     # argparse has no public name for it, and it is generic only to type checkers.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -166,6 +168,13 @@ def _add_lsp(commands: Subparsers) -> None:
         help="where the model runs: resident (by default: one process for all editors), in-process, or the "
         "URL of an OpenAI-compatible server, to which code is sent then",
     )
+    parser.add_argument(
+        "--checker",
+        type=_checker,
+        metavar="COMMAND",
+        help="offer only quick fixes that this checker agrees with; see docs/fix-ups.md. It is run, in the "
+        "folder of the file",
+    )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log to this file instead of stderr")
     parser.add_argument(
         "--log-level",
@@ -243,6 +252,15 @@ def _add_eval(commands: Subparsers) -> None:
         _add_model(suite)
 
 
+def _checker(command: str) -> Checker:
+    from lsp.checker import Checker, CheckerError
+
+    try:
+        return Checker.parse(command)
+    except CheckerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _whole_number(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < minimum:
@@ -301,6 +319,7 @@ def _lsp(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         log_file=arguments.log_file,
         log_level=logging.getLevelNamesMapping()[arguments.log_level.upper()],
+        checker=arguments.checker,
     )
     try:
         return serve_tcp(options, *arguments.tcp) if arguments.tcp else serve_stdio(options)

@@ -14,8 +14,11 @@ from lsprotocol import types
 from infill.fixes.diagnostic import fix_diagnostic, target, title
 from infill.fixes.edit import Edit, Ranked
 from lsp.actions import Place, disabled, tag_generated
+from lsp.checker import Checker, CheckerError, agreed
 from lsp.convert import Replacement, offset_of, range_of, workspace_edit
 from lsp.documents import OpenDocument
+from lsp.suggest import name_of
+from lsp.workspace import path_of
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -25,6 +28,7 @@ SOURCE = "infill"
 
 _MOST = 3  # diagnostics of one range that get an action
 _RANKS = 2  # candidates offered for each: the best, and the next best
+_CHECKED = 6  # candidates a checker is asked about, each a run of it
 _NAME_CHARS = 40
 
 
@@ -60,19 +64,29 @@ class QuickFixes:
         message, rank = str(more.get("message", "")), more.get("rank", 0)
         document, revision, seed = opened.document.snapshot(), opened.revision, server.settings.seed
 
+        checker, file = server.options.checker, _file_of(place.uri)
+
         def task(stop: threading.Event) -> list[Ranked]:
-            return fix_diagnostic(
+            either = _Either(stop, cancelled)
+            ranked = fix_diagnostic(
                 engine,
                 document,
                 place.start,
                 place.end,
                 message,
-                cancelled=_Either(stop, cancelled),
+                cancelled=either,
                 deadline_ms=server.settings.deadline_ms,
+                most=_RANKS + 1 if checker is None else _CHECKED,
                 seed=seed,
             )
+            if checker is None:
+                return ranked
+            return _agreed(checker, document.text, file, place.start, message, ranked, either)
 
-        found = await server.worker.run(f"quick-fix {place.uri}", task)
+        try:
+            found = await server.worker.run(f"quick-fix {place.uri}", task)
+        except CheckerError as error:
+            return disabled(action, str(error))
         if found is None or not server.documents.is_current(opened, revision):
             return disabled(action, "the text changed meanwhile")
         if not isinstance(rank, int) or not 0 <= rank < len(found):
@@ -117,6 +131,34 @@ class QuickFixes:
             data=place.data(),
         )
         return tag_generated(action, server)
+
+
+def _agreed(
+    checker: Checker,
+    text: str,
+    file: str,
+    start: int,
+    message: str,
+    ranked: list[Ranked],
+    cancelled: threading.Event,
+) -> list[Ranked]:
+    """The fixes with which the checker has nothing new to say, and no longer what the diagnostic says.
+
+    Where the diagnostic is none of the checker's, it is enough that it has nothing new to say.
+    """
+    standing = checker.complaints(text, file)
+    line = text.count("\n", 0, start) + 1
+    same = (c for c in standing if c.line == line and (c.message in message or message in c.message))
+    texts = (candidate.edit.applied(text) for candidate in ranked)
+    target = next(same, None)
+    settled = agreed(checker, standing, texts, file, target, wanted=_RANKS, cancelled=cancelled)
+    return [ranked[index] for index, _ in settled]
+
+
+def _file_of(uri: str) -> str:
+    """The file a document is, for a checker to name; a name where it is none."""
+    path = path_of(uri)
+    return str(path) if path is not None else name_of(uri)
 
 
 class _Either(threading.Event):

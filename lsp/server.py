@@ -20,6 +20,7 @@ from pygls.lsp.server import LanguageServer
 
 from infill.languages import PLAIN
 from lsp import features
+from lsp.checker import Checker
 from lsp.documents import Documents
 from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
 from lsp.indexing import Indexing
@@ -49,13 +50,15 @@ class ServerOptions:
 
     `model` is a checkpoint's directory or hub id, `None` the embedded one; a client's own setting goes
     before it. `engine` is where the model runs, see `lsp.loading.loader_of`. Without `log_file` the log goes
-    to standard error. `log_level` is one of `logging`'s.
+    to standard error. `log_level` is one of `logging`'s. `checker` is asked again about quick fixes; nothing
+    but the command line may name it, since it is run.
     """
 
     model: str | None = None
     engine: str = RESIDENT
     log_file: Path | None = None
     log_level: int = logging.WARNING
+    checker: Checker | None = None
 
 
 class InfillServer(LanguageServer):

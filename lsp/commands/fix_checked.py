@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from lsp.checker import Checker, CheckerError, Complaint, settles
+from lsp.checker import Checker, CheckerError, Complaint, agreed
 from lsp.commands.errors import CommandError
 
 if TYPE_CHECKING:
@@ -61,28 +61,22 @@ def _found(
     standing = checker.complaints(document.text, file)
     targets = [c for c in standing if _concerns(document.text, c, start, end, message)][:_MOST]
     found: list[tuple[int, tuple[Ranked, ...]]] = []
+    never = threading.Event()
     now, limit = document, len(document.text)
     # From the last to the first, so that the offsets of those to come stay what they are.
     for target in sorted(targets, key=lambda c: (c.line, c.column), reverse=True):
         first, last = _span(now.text, target)
         ranked = fix_diagnostic(
-            engine, now, first, last, target.message, cancelled=threading.Event(), most=_TRIED, seed=seed
+            engine, now, first, last, target.message, cancelled=never, most=_TRIED, seed=seed
         )
-        kept: list[Ranked] = []
-        after: tuple[Complaint, ...] = ()
-        for candidate in ranked:
-            if candidate.edit.end > limit:
-                continue
-            said = checker.complaints(candidate.edit.applied(now.text), file)
-            if settles(standing, said, target):
-                after = after if kept else said
-                kept.append(candidate)
-            if len(kept) == wanted:
-                break
+        candidates = [candidate for candidate in ranked if candidate.edit.end <= limit]
+        texts = (candidate.edit.applied(now.text) for candidate in candidates)
+        settled = list(agreed(checker, standing, texts, file, target, wanted=wanted, cancelled=never))
+        kept = [candidates[index] for index, _ in settled]
         found.append((first, tuple(kept)))
         if kept:
             edit = kept[0].edit
-            now, limit, standing = now.filled(edit.start, edit.end, edit.text), edit.start, after
+            now, limit, standing = now.filled(edit.start, edit.end, edit.text), edit.start, settled[0][1]
     return found[::-1]
 
 

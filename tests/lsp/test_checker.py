@@ -129,3 +129,5 @@ def test_a_fix_settles_what_it_clears_without_anything_new() -> None:
     assert not settles([one, one], [one, one, other], one)
     assert settles([one, one], [one], one)
     assert settles([one], [], None)
+    assert settles([one], [one], None)
+    assert not settles([one], [one, other], None)

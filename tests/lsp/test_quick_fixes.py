@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
 
+from lsp.checker import Checker
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.session import URI, Json, Session, connect
 
@@ -122,3 +126,45 @@ async def test_capabilities_say_so() -> None:
         capabilities = session.received[0]["result"]["capabilities"]
     assert capabilities["diagnosticProvider"]["identifier"] == "infill"
     assert "quickfix" in capabilities["codeActionProvider"]["codeActionKinds"]
+
+
+RUFF = f"{sys.executable} -m ruff check --isolated --output-format json --stdin-filename {{file}} -"
+PICKY = """\
+import sys
+for number, line in enumerate(sys.stdin.read().split("\\n"), 1):
+    if "return" in line and "items" not in line:
+        print(f"{sys.argv[1]}:{number}:1: undefined name 'reslt'")
+"""
+"""It wants no name of the function but one there."""
+
+
+async def checked(command: str, text: str = BUGGY) -> list[Json]:
+    """The resolved actions for the bug where the user's checker is a command."""
+    async with connect(engine(), capabilities=VERSIONED) as session:
+        session.server.options = replace(session.server.options, checker=Checker.parse(command))
+        session.open(text)
+        actions = await quick_fixes(session, THEIRS)
+        return [(await session.request("codeAction/resolve", action))["result"] for action in actions]
+
+
+async def test_only_what_the_users_checker_agrees_with_is_offered(tmp_path: Path) -> None:
+    [best, other] = await checked(RUFF)  # to which one name is as good as another
+    assert best["title"] == "Replace `reslt` with `result`"
+    assert "edit" in other
+    (tmp_path / "picky.py").write_text(PICKY)
+    [best, other] = await checked(f"{sys.executable} {tmp_path / 'picky.py'} {{file}}")
+    assert best["title"] == "Replace `reslt` with `items`"
+    assert "edit" not in other
+
+
+async def test_a_checker_that_fails_is_said_in_the_action() -> None:
+    [best, _] = await checked("no-such-checker")
+    assert "cannot be run" in str(best.get("disabled", best["title"]))
+    assert "edit" not in best
+
+
+async def test_no_setting_names_a_checker() -> None:
+    options = {"checker": "touch /nowhere"}
+    async with connect(engine(), capabilities=VERSIONED, options=options) as session:
+        assert session.server.options.checker is None
+        assert "checker" not in {field.name for field in fields(session.server.settings)}
