@@ -41,7 +41,16 @@ _DEFINITIONS = frozenset(
 )
 
 
-_BINDERS = ("parameters", "keyword_argument", "default_parameter", "typed_parameter", "dotted_name", "type")
+_BINDERS = (
+    "parameters",
+    "keyword_argument",
+    "default_parameter",
+    "typed_parameter",
+    "list_splat_pattern",
+    "dictionary_splat_pattern",
+    "dotted_name",
+    "type",
+)
 _ASSIGNS = re.compile(r" =(?!=)")
 
 

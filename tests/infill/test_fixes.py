@@ -245,3 +245,13 @@ def test_a_half_typed_statement_is_written_to_its_end() -> None:
     (found,) = fix_syntax(engine, Document(text, "python"), 0, len(text), cancelled=NEVER)
     assert found.fixes[0].edit.applied(text) == text.replace("count =", "count = len(items)")
     assert found.fixes[0].edit.how == "rest"
+
+
+def test_what_binds_a_name_is_no_doubt() -> None:
+    text = "def f(*first, **second):\n    third = first\n    return third, second, third, first\n"
+    engine = ScriptedEngine(
+        ["x"], score=lambda middle: 0.0 if "def f(*first, **second)" not in middle else -3.0
+    )
+    document = Document(text, "python")
+    found = find_doubts(engine, document, 0, text.index("\n"), cancelled=NEVER, threshold=2.0)
+    assert [doubt.edit for doubt in found if "\n" not in text[: doubt.edit.start]] == []
