@@ -20,7 +20,7 @@ def engine() -> ScriptedEngine:
     return ScriptedEngine(
         ["x"],
         doubts={"reslt": ("result", 0.9)},
-        score=lambda middle: -0.1 if any(text in middle for text in liked) else -3.0,
+        score=lambda middle: -0.1 if any(text in middle for text in liked) else -6.0,
     )
 
 

@@ -22,7 +22,7 @@ def engine() -> ScriptedEngine:
     return ScriptedEngine(
         ["x"],
         doubts={"reslt": ("result", 0.9)},
-        score=lambda middle: -0.1 if "return result" in middle else -3.0,
+        score=lambda middle: -0.1 if "return result" in middle else -6.0,
     )
 
 
