@@ -89,7 +89,8 @@ class PrefixCache:
         if batch == 1:
             start = len(self) - seen
             self.reserve(start + whole)
-            return tuple(store[layer][:, :, start : start + whole] for store in (self._keys, self._values))
+            end = start + whole
+            return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
         shape = (batch, keys.shape[1], whole, keys.shape[3])
         rooms = keys.new_empty(shape), values.new_empty(shape)
         for room, part in zip(rooms, (keys, values), strict=True):
