@@ -16,6 +16,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _DOCS = _HERE.parent / "docs"
+_DECODINGS = ("--decoding", "denoise", "verify", "causal")
 
 
 def main() -> int:
@@ -31,8 +32,7 @@ def main() -> int:
         "typing": [_script("against_transformers"), "--typing", "--rounds", "1"],
         "memory": [_script("memory"), holes],
         "latency": [_script("latency"), "--svg", str(_DOCS / "latency.svg")],
-        "decodings": "-m lsp eval holes --limit 120 --decoding denoise verify causal --json".split()
-        + [holes],
+        "decodings": ["-m", "lsp", "eval", "holes", holes, "--limit", "120", "--json", *_DECODINGS],
         "deadlines": [_script("deadlines"), holes, "--svg", str(_DOCS / "deadlines.svg")],
     }
     failed = 0
