@@ -61,20 +61,21 @@ def main() -> None:
     )
     network = engine._network
 
-    def generate(tokens: Sequence[int]) -> None:
-        torch.manual_seed(0)
-        reference.generate(
-            torch.tensor([tokens]),
-            generation_config=DiffusionGemmaGenerationConfig(
-                max_new_tokens=arguments.canvas,
-                max_denoising_steps=sampler.max_denoising_steps,
-                sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampler.entropy_bound),
-                t_min=sampler.t_min,
-                t_max=sampler.t_max,
-                stability_threshold=1,
-                confidence_threshold=1e-9,
-            ),
-        )
+    def generate(*prompts: Sequence[int]) -> None:
+        for tokens in prompts:
+            torch.manual_seed(0)
+            reference.generate(
+                torch.tensor([tokens]),
+                generation_config=DiffusionGemmaGenerationConfig(
+                    max_new_tokens=arguments.canvas,
+                    max_denoising_steps=sampler.max_denoising_steps,
+                    sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampler.entropy_bound),
+                    t_min=sampler.t_min,
+                    t_max=sampler.t_max,
+                    stability_threshold=1,
+                    confidence_threshold=1e-9,
+                ),
+            )
 
     def ours(draw: Draw) -> Callable[[], None]:
         def run() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
         chosen = prompts[:: arguments.every]
         print(f"{len(prompts)} fills asked for, {len(chosen)} by transformers", file=sys.stderr)
         rows = {
-            "transformers": lambda: [generate(tokens) for tokens in chosen],
+            "transformers": lambda: generate(*chosen),
             "ours": _session(engine, None),
             "ours, denoising": _session(engine, Decoding.DENOISE),
         }

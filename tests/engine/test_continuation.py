@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ ROWS = [[60, 61, 62, 63, 64, 65], [70, 71, 72, 73, 74, 75], [80, 81, 82, 83, 84,
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Network:
     folder = tmp_path_factory.mktemp("model")
     if "narrow" in request.param:
-        dense = {"num_experts": 1, "top_k_experts": 1} if "packed" in request.param else {}
+        dense: dict[str, Any] = {"num_experts": 1, "top_k_experts": 1} if "packed" in request.param else {}
         write_reference_checkpoint(folder, **dense)  # its sliding layers see 8 tokens
         model = load_model(folder).requires_grad_(False)
     else:
