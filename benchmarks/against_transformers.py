@@ -1,9 +1,13 @@
-"""One cold fill, ours against `transformers`' own `generate()`: same weights, prompt, sampler and draws.
+"""Ours against `transformers`' own `generate()` on the same weights: one cold fill, and a typing session.
 
     python benchmarks/against_transformers.py [--rounds 5] [--prompt 300] [--canvas 256] [--steps 12]
+    python benchmarks/against_transformers.py --typing [--every 1] [--rounds 1]
 
-Both are timed in turns; `transformers` in bfloat16, ours as it runs on this machine, once with the
-reference's draws and once with our own. Ends with one JSON line; the ratio is the median over rounds.
+The cold fill has the same prompt, sampler and draws, and once more our own draws. The typing session is the
+one that `infill bench` replays: `transformers` gets the prompt of every fill that we ask for (or of every so
+many), we have our own canvas lengths and caches, and write once as we do by default, once by denoising. All
+are timed in turns; `transformers` in bfloat16, ours as it runs on this machine. Ends with one JSON line;
+ratios are medians over rounds.
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -27,8 +32,11 @@ from engine.cache import PrefixCache, encode_prefix
 from engine.config_json import read_sampler_config
 from engine.denoiser import Plan, denoise
 from engine.hub import resolve
-from engine.inprocess import load_engine
+from engine.inprocess import InProcessEngine, load_engine
+from engine.prompts import lay_out
+from engine.request import Decoding, DenoiseRequest, Engine, Prompt, Step
 from engine.sampler import Draw, draw_by_inversion, draw_like_reference
+from infill.evaluate.typing import bundled_recording, replay
 
 
 def main() -> None:
@@ -38,6 +46,8 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=300, help="prompt tokens")
     parser.add_argument("--canvas", type=int, default=256, help="canvas tokens")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--typing", action="store_true", help="the typing session instead of one cold fill")
+    parser.add_argument("--every", type=int, default=1, help="have transformers fill every so many keys only")
     arguments = parser.parse_args()
     engine = load_engine(None)
     folder = resolve(None, lambda _line: None)
@@ -51,20 +61,21 @@ def main() -> None:
     )
     network = engine._network
 
-    def theirs() -> None:
-        torch.manual_seed(0)
-        reference.generate(
-            torch.tensor([prompt]),
-            generation_config=DiffusionGemmaGenerationConfig(
-                max_new_tokens=arguments.canvas,
-                max_denoising_steps=sampler.max_denoising_steps,
-                sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampler.entropy_bound),
-                t_min=sampler.t_min,
-                t_max=sampler.t_max,
-                stability_threshold=1,
-                confidence_threshold=1e-9,
-            ),
-        )
+    def generate(*prompts: Sequence[int]) -> None:
+        for tokens in prompts:
+            torch.manual_seed(0)
+            reference.generate(
+                torch.tensor([tokens]),
+                generation_config=DiffusionGemmaGenerationConfig(
+                    max_new_tokens=arguments.canvas,
+                    max_denoising_steps=sampler.max_denoising_steps,
+                    sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampler.entropy_bound),
+                    t_min=sampler.t_min,
+                    t_max=sampler.t_max,
+                    stability_threshold=1,
+                    confidence_threshold=1e-9,
+                ),
+            )
 
     def ours(draw: Draw) -> Callable[[], None]:
         def run() -> None:
@@ -77,21 +88,59 @@ def main() -> None:
 
         return run
 
-    rows = {
-        "transformers": theirs,
-        "ours, its draws": ours(draw_like_reference),
-        "ours": ours(draw_by_inversion),
-    }
+    if arguments.typing:
+        asked = _Asked(engine)
+        replay(asked, bundled_recording())
+        prompts = [lay_out(prompt, engine._tokenizer, engine._prompts) for prompt in asked.prompts]
+        chosen = prompts[:: arguments.every]
+        print(f"{len(prompts)} fills asked for, {len(chosen)} by transformers", file=sys.stderr)
+        rows = {
+            "transformers": lambda: generate(*chosen),
+            "ours": _session(engine, None),
+            "ours, denoising": _session(engine, Decoding.DENOISE),
+        }
+        share = {"transformers": len(prompts) / len(chosen)}
+    else:
+        rows = {
+            "transformers": lambda: generate(prompt),
+            "ours, its draws": ours(draw_like_reference),
+            "ours": ours(draw_by_inversion),
+        }
+        share = {}
     wall: dict[str, list[float]] = {name: [] for name in rows}
     cpu: dict[str, list[float]] = {name: [] for name in rows}
-    for turn in range(arguments.rounds + 1):
+    for turn in range(arguments.rounds + (not arguments.typing)):
         for name, row in rows.items():
             began, used = time.perf_counter(), time.process_time()
             row()
-            if turn:  # the first warms up
-                wall[name].append(1e3 * (time.perf_counter() - began))
-                cpu[name].append(1e3 * (time.process_time() - used))
+            if turn or arguments.typing:  # the first fill warms up; a session has been replayed before
+                times = share.get(name, 1.0)
+                wall[name].append(times * 1e3 * (time.perf_counter() - began))
+                cpu[name].append(times * 1e3 * (time.process_time() - used))
+                print(f"{name}: {cpu[name][-1]:.0f} ms of processor time", file=sys.stderr)
     print(json.dumps(_report(wall, cpu, vars(arguments), str(network.dtype))))
+
+
+class _Asked:
+    """An engine that notes the prompts it is asked for, and how to decode if it is told to."""
+
+    def __init__(self, engine: Engine, decoding: Decoding | None = None) -> None:
+        self._engine, self._decoding = engine, decoding
+        self.prompts: list[Prompt] = []
+        self.info, self.score, self.read = engine.info, engine.score, engine.read
+
+    def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
+        """Denoise, in the way that was asked for."""
+        self.prompts.append(request.prompt)
+        return self._engine.denoise(replace(request, decoding=self._decoding), cancelled)
+
+
+def _session(engine: InProcessEngine, decoding: Decoding | None) -> Callable[[], object]:
+    def run() -> None:
+        engine._pool.clear()
+        replay(_Asked(engine, decoding), bundled_recording())
+
+    return run
 
 
 def _report(

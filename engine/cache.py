@@ -89,7 +89,8 @@ class PrefixCache:
         if batch == 1:
             start = len(self) - seen
             self.reserve(start + whole)
-            return tuple(store[layer][:, :, start : start + whole] for store in (self._keys, self._values))
+            end = start + whole
+            return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
         shape = (batch, keys.shape[1], whole, keys.shape[3])
         rooms = keys.new_empty(shape), values.new_empty(shape)
         for room, part in zip(rooms, (keys, values), strict=True):
@@ -209,8 +210,8 @@ def causal_masks(queries: Tensor, first: int, keys: int, window: int) -> tuple[M
     return Mask(full), Mask(full & (columns > queries[..., None] - window))
 
 
-def over_cache(cache: PrefixCache) -> Attend:
-    """Attention of a canvas batch (b, n, …) to the cached prefix and to all of itself.
+def over_cache(cache: PrefixCache, count: int | None = None) -> Attend:
+    """Attention of a canvas batch (b, n, …) to the cached prefix and to all of itself, or its first `count`.
 
     What it returns serves all steps of one canvas length: keys and values are written behind the prefix, in
     the cache's own spare room for one canvas, in a copy for more, so that no step copies the prefix again.
@@ -226,6 +227,6 @@ def over_cache(cache: PrefixCache) -> Attend:
         seen = cache.seen(layer)
         keys[:b, :, seen : seen + n] = k
         values[:b, :, seen : seen + n] = v
-        return attention(q, keys[:b], values[:b], seen + n)
+        return attention(q, keys[:b], values[:b], seen + (n if count is None else count))
 
     return attend

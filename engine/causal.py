@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.attention import padded_rows
-from engine.cache import PrefixCache, encode_prefix
+from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.continuation import Continuation
 from engine.network import Network
 from engine.special import Special
@@ -51,14 +51,16 @@ def write_greedily(
 
     Going on `to_the_limit` instead makes runs comparable. Leaves the cache with the prefix alone.
     """
-    cache.rollback(max(0, min(len(cache), len(prefix) - 1)))  # so that there is a last state to read
+    encode_prefix(model, cache, prefix)
+    state = last_state(model, cache)
+    room = Continuation(cache, len(cache), 1, limit)
     written: list[int] = []
     while len(written) < limit:
-        states = encode_prefix(model, cache, [*prefix, *written])
-        assert states is not None
-        token = int(model.logits(states[:, -1:]).argmax())
+        token = int(model.logits(state).argmax())
         if token == Special.EOM and not to_the_limit:
             break
+        at = [len(written)]
         written.append(token)
-    cache.rollback(len(prefix))
+        ids = torch.tensor([[token]], device=cache.device)
+        state = model.encode(ids, room.positions(at, 1), room.attend(at, 1))
     return written

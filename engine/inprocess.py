@@ -75,7 +75,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     import torch
 
     from engine.gemma_chat import prompts_of
-    from engine.hardware import fastest
+    from engine.hardware import fastest, give_back_freed_memory
     from engine.memory import form_for
     from engine.tokenizer import open_tokenizer
     from engine.weights import load_model
@@ -87,6 +87,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     form = form_for(folder)
     network = fastest(load_model(folder, dtype=dtype, device=device, form=form, on_progress=report))
+    give_back_freed_memory()
     return InProcessEngine(model or "embedded", folder, network, tokenizer, sampler, prompts)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 
+from engine.attention import padded_rows
 from engine.cache import PrefixCache, over_cache
 from engine.network import Network
 from engine.special import Special
@@ -40,8 +42,11 @@ def read(
         hidden = columns % views == torch.arange(views, device=device)[:, None]
         hidden[:, -1] = False  # the end is not in question
         canvas = torch.where(hidden, noise, canvas)
-    positions = torch.arange(len(cache), len(cache) + len(clean), device=device)[None]
-    logits = model.logits(model.denoise(canvas, positions, over_cache(cache), None))
+    # Padded, so that texts of all lengths have few shapes; nothing looks at what is padding.
+    length = padded_rows(len(clean))
+    canvas = F.pad(canvas, (0, length - len(clean)), value=Special.PAD)
+    positions = torch.arange(len(cache), len(cache) + length, device=device)[None]
+    logits = model.logits(model.denoise(canvas, positions, over_cache(cache, len(clean)), None))
     judge = torch.arange(len(tokens), device=device)
     probabilities = logits[judge % views, judge].softmax(-1)
     own = probabilities.gather(-1, clean[:-1, None])[:, 0]

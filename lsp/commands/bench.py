@@ -7,7 +7,9 @@ this imports neither torch nor rich: the command line does so for every command.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -15,9 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsp.commands.errors import EXIT_CODES_HELP, Exit
+from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
+from lsp.commands.llama_peer import LlamaPeer, llama_server
 from lsp.version import __version__
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ _LINE, _HOLE = 32, 64
 
 _STEPS = 12
 _LLAMA = ("llama-server", "llama-cli")
+_PEER = "64 tokens by llama.cpp"
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -50,17 +55,34 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--json", dest="as_json", action="store_true", help="only one JSON object, in one line"
     )
-    parser.add_argument("--debug", action="store_true", help="show where an internal error happened")
-    parser.set_defaults(
-        run=lambda arguments: run(arguments.model, rounds=arguments.rounds, as_json=arguments.as_json)
+    parser.add_argument(
+        "--llama-cpp",
+        type=Path,
+        metavar="BINARY",
+        help="a llama-server to time beside it (with --llama-model)",
     )
+    parser.add_argument("--llama-model", type=Path, metavar="GGUF", help="what that server writes with")
+    parser.add_argument("--debug", action="store_true", help="show where an internal error happened")
+    parser.set_defaults(run=_run)
 
 
-def run(model: str | None, *, rounds: int, as_json: bool) -> Exit:
-    """Time everything `rounds` times and print what came of it.
+def _run(arguments: argparse.Namespace) -> Exit:
+    binary, weights = arguments.llama_cpp, arguments.llama_model
+    if (binary is None) != (weights is None):
+        raise CommandError("--llama-cpp and --llama-model are given together")
+    with contextlib.ExitStack() as until_done:
+        peer = None
+        if binary is not None and weights is not None:
+            peer = until_done.enter_context(llama_server(binary, weights, os.cpu_count() or 1))
+        return run(arguments.model, rounds=arguments.rounds, as_json=arguments.as_json, peer=peer)
+
+
+def run(model: str | None, *, rounds: int, as_json: bool, peer: LlamaPeer | None = None) -> Exit:
+    """Time everything `rounds` times and print what came of it; with `peer`, that one too.
 
     Raises:
         EngineError: the model cannot be loaded.
+        PeerFailed: the peer does not answer.
     """
     # Imported here: this is where torch comes in.
     from engine.inprocess import load_engine
@@ -74,6 +96,9 @@ def run(model: str | None, *, rounds: int, as_json: bool) -> Exit:
     typed_ms: list[float] = []
     shares: list[float] = []
     rows = _rows(engine, meter, recording, typed_ms, shares)
+    if peer is not None:
+        text = recording.text[: recording.offset]
+        rows[_PEER] = lambda: peer.complete_ms(text, _HOLE)
     warm_up_ms = {name: _timed(row) for name, row in rows.items()}
     typed_ms.clear()
     shares.clear()
@@ -168,6 +193,11 @@ def _report(
         "against_one_by_one": statistics.median(
             slow.ms / fast.ms for slow, fast in zip(one_by_one, diffused, strict=True)
         ),
+        "against_llama_cpp": statistics.median(
+            slow.ms / fast.ms for slow, fast in zip(times[_PEER], diffused, strict=True)
+        )
+        if _PEER in times
+        else None,
         "llama_cpp": next((path for name in _LLAMA if (path := shutil.which(name))), None),
         "resident_mb": None if memory is None else round(memory / 2**20),
         "infill": __version__,
@@ -245,6 +275,10 @@ def _print_tables(report: dict[str, object]) -> None:
     keys = report["keystroke_ms"]
     assert isinstance(keys, dict)
     llama = report["llama_cpp"] or "not installed"
+    if report["against_llama_cpp"]:
+        llama = f"64 tokens denoised are {report['against_llama_cpp']:.1f} times as fast"
+    elif report["llama_cpp"]:
+        llama = f"{llama}; name it and a model with --llama-cpp and --llama-model to time it"
     for line in (
         f"a keystroke   {keys['p50']:.1f} ms (p50), {keys['p95']:.1f} ms (p95)",
         f"re-encoded    {report['prompt_share_encoded']:.1%} of the session's prompt tokens",

@@ -1,7 +1,8 @@
 """How a command ends when it cannot do what it was asked, and the exit codes of every command.
 
 CommandError         its text is one line for the user; exit code 2
-└── FileChanged      the file changed while the hole was being filled; nothing was written
+├── FileChanged      the file changed while the hole was being filled; nothing was written
+└── PeerFailed       llama.cpp's server does not start or does not answer; see llama_peer
 """
 
 from __future__ import annotations
