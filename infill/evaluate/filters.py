@@ -1,8 +1,9 @@
 """How often each filter of `infill.postprocess` fires, and what slips through.
 
 `python -m infill.evaluate.filters DIRECTORY` counts over the evaluation's holes, for every canvas the model
-wrote, which cut changed it and which check turned it down; for every suggestion that is shown, whether it still repeats the following line or leaves
-a bracket or a quote without its partner. It changes nothing about what is filtered.
+wrote, which cut changed it and which check turned it down; for every suggestion that is shown, whether it
+still repeats the following line or leaves a bracket or a quote without its partner. It changes nothing about
+what is filtered.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from infill import postprocess
-from infill.evaluate.filters import CHECKS, CUTS, firing_rates
+from infill.evaluate.filters import CHECKS, CUTS, _repeats, firing_rates
 from infill.evaluate.holes import Hole
 from tests.fakes.engine import ScriptedEngine
 
@@ -25,8 +27,15 @@ def test_cuts_and_checks_are_counted() -> None:
     assert real == {name: getattr(postprocess, name) for name in real}
 
 
-def test_what_slips_through_is_counted() -> None:
-    """A text that was left unbalanced by the hole and stays so is told apart from one made worse."""
-    broken = Hole(kind="random", path="a.py", text="x = [(1)]\nz = 3\n", start=6, end=9)
-    rates = firing_rates(ScriptedEngine(["1"]), [broken])
-    assert (rates.shown, rates.unbalanced, rates.worse) in ((1, 1, 0), (0, 0, 0))
+@pytest.mark.parametrize(
+    ("shown", "after", "repeats"),
+    [
+        ("y = 2", "\ny = 2\n", True),
+        ("y = 3", "\n\ny = 2\n", False),
+        ("y", " = 2\ny = 2\n", False),
+        (")", "\n)\n", False),
+    ],
+)
+def test_a_repeated_line_is_one(shown: str, after: str, repeats: bool) -> None:
+    text = "x = 1\n" + shown + after
+    assert _repeats(text, 6, 6 + len(shown)) is repeats
