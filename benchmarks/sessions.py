@@ -50,13 +50,13 @@ class Tally:
 class Replay:
     """One session: the text and the cursor as the editor has them."""
 
-    def __init__(self, peer: Peer, session: Json, tally: Tally) -> None:
+    def __init__(self, peer: Peer, session: Json, tally: Tally, first_id: int) -> None:
         self._peer, self._tally = peer, tally
         self._uri: str = session["uri"]
         self._text: str = session["text"]
         self._at = len(self._text)
         self._version = 1
-        self._id = 100
+        self._id = first_id
         self._item: Json | None = None
         document = {"uri": self._uri, "languageId": session["language"], "version": 1, "text": self._text}
         peer.send("textDocument/didOpen", {"textDocument": document})
@@ -160,8 +160,8 @@ def replay(command: Sequence[str], chosen: Sequence[Json]) -> Tally:
     with start(list(command)) as peer:
         peer.initialize(options={"debounce_ms": 0, "deadline_ms": 5000})
         _wait_for_model(peer)
-        for session in chosen:
-            playing = Replay(peer, session, tally)
+        for number, session in enumerate(chosen, 1):
+            playing = Replay(peer, session, tally, 10_000 * number)
             for step in session["steps"]:
                 playing.step(step)
         peer.leave()
