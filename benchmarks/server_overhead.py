@@ -4,9 +4,9 @@ The engine is a scripted one that answers at once, so that what is measured is o
 parse, context, post-processing, item, bytes out. Three things are timed in turn, so that a busy machine
 slows all of them:
 
-- an inline completion after a keystroke in a file of 10,000 lines,
+- an inline completion after a keystroke, each somewhere else, in a file of 10,000 lines,
 - a request that does nothing (`infill.status`), which is what the protocol alone costs,
-- a keystroke in a file of 50,000 lines: taking the change, and parsing what it changed.
+- a keystroke, each somewhere else, in a file of 50,000 lines: taking the change, and parsing what it changed.
 
 Of each the time on the clock and the processor's time in this process are told: where other programs keep
 the machine busy, only the second says something about this one. The last line is JSON.
@@ -79,7 +79,7 @@ async def requests(count: int, warm_up: int) -> dict[str, Times]:
     async with connect(ScriptedEngine(["value"], steps=1), options={"debounce_ms": 0}) as session:
         session.open(text)
         for n, function in enumerate(draw.sample(range(1000), warm_up + count)):
-            line, counted = function * 10 + 4, n >= warm_up
+            line, counted = function * 10 + 5, n >= warm_up
             end = len(f"    total = sum(values) + {function}")
             at = {"line": line, "character": end}
             session.change(n + 2, {"range": {"start": at, "end": at}, "text": "+"})
@@ -89,6 +89,8 @@ async def requests(count: int, warm_up: int) -> dict[str, Times]:
             with nothing.one(counted=counted):
                 await session.request("workspace/executeCommand", {"command": "infill.status"})
             session.received.clear()
+            after = {"line": line, "character": end + 1}  # the next one is asked in a text that is whole
+            session.change(n + 2, {"range": {"start": at, "end": after}, "text": ""})
     return {"inline_10k_lines": inline, "nothing": nothing}
 
 

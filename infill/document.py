@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from operator import sub
 
 from tree_sitter import Tree
 
 from infill.languages import LANGUAGES
 from infill.section import Edit, Leaf, Section, Span
-from infill.sections import SPLIT_CHARS, edited, parts, starts_of
+from infill.sections import SPLIT_CHARS, bounds_of, edited, parts
 
 __all__ = ["Document", "Leaf", "Span"]
 
@@ -160,8 +161,9 @@ class Document:
 
     def _take(self, sections: tuple[Section, ...]) -> None:
         self._sections = sections
-        self._starts = starts_of(sections)
-        self._long = max(len(section.text) for section in sections) > SPLIT_CHARS
+        bounds = bounds_of(sections)
+        self._starts = bounds[:-1]
+        self._long = max(map(sub, bounds[1:], bounds)) > SPLIT_CHARS
 
 
 def _moved(span: Span, base: int) -> Span:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from operator import attrgetter
 
 from tree_sitter import Node, Tree
 
@@ -26,9 +27,12 @@ SPLIT_CHARS = 16_000
 _SECTION_BYTES = 3000  # the least of a part
 
 
-def starts_of(sections: Sequence[Section]) -> list[int]:
-    """Where in the text each section begins."""
-    return list(accumulate((len(section.text) for section in sections), initial=0))[:-1]
+_TEXT = attrgetter("text")
+
+
+def bounds_of(sections: Sequence[Section]) -> list[int]:
+    """Where in the text each section begins, and where the last ends."""
+    return list(accumulate(map(len, map(_TEXT, sections)), initial=0))
 
 
 def edited(
@@ -64,7 +68,7 @@ def parts(section: Section) -> tuple[Section, ...]:
         older = section.steps[at].parsed.parts
         if older is not None and len(older) > 1:
             for step in section.steps[at:]:
-                older = edited(older, starts_of(older), step.edit)
+                older = edited(older, bounds_of(older)[:-1], step.edit)
             return older
     return (section,)
 
