@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from engine.inprocess import InProcessEngine
+from engine.inprocess import CACHE_BYTES, InProcessEngine
 from engine.request import (
     DenoiseRequest,
     Engine,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from engine.attention import Attend
     from engine.network import Network
+    from engine.service.budget import Budget
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
@@ -49,8 +50,16 @@ def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Eng
         return [engine] * count
     shared = [Batch(engine.network) for _ in range(min(count, batches or _at_once(engine.network)))]
     networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
+    from engine.service.budget import Budget
+
+    kind = "cpu" if engine.network.device.type == "cpu" else "gpu"
+    budget = Budget(CACHE_BYTES[kind])
     return [
-        Lane(engine.sibling(networks[index % len(shared)]), shared[index % len(shared)])
+        Lane(
+            engine.sibling(networks[index % len(shared)], budget.pool(engine.network)),
+            shared[index % len(shared)],
+            budget,
+        )
         for index in range(count)
     ]
 
@@ -250,8 +259,8 @@ class BatchedNetwork:
 class Lane:
     """An engine that takes part in a batch while it computes; see `engine.request.Engine`."""
 
-    def __init__(self, engine: InProcessEngine, batch: Batch) -> None:
-        self._engine, self.batch = engine, batch
+    def __init__(self, engine: InProcessEngine, batch: Batch, budget: Budget) -> None:
+        self._engine, self.batch, self.budget = engine, batch, budget
 
     def info(self) -> EngineInfo:
         """See `engine.request.Engine.info`."""
