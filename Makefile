@@ -9,7 +9,7 @@ BIN := .venv/bin
 endif
 
 .PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix pictures \
-	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim
+	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim test-page
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -88,6 +88,10 @@ pictures: editors-neovim
 	tests/editors/vscode/setup.sh
 	PATH="$(EDITORS_CACHE)/node24/bin:$$PATH" $(MAKE) vsix
 	tests/editors/pictures.sh $(EDITORS_CACHE)
+
+# The engine's own page in a headless Chromium. Needs npm and a Chromium.
+test-page: .venv/.installed
+	tests/page/run.sh
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

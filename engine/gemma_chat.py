@@ -86,6 +86,19 @@ def lay_out(prompt: Prompt, tokenizer: GemmaTokenizer, config: PromptConfig) -> 
     ]
 
 
+def messages(prompt: Prompt) -> list[dict[str, str]]:
+    """The same as a conversation, for a server that lays it out itself; the last message is continued."""
+    snippets = "".join(
+        f"From {snippet.path} in the same project:\n{snippet.text.strip()}\n\n" for snippet in prompt.snippets
+    )
+    task = f"{_TASK}\n<after>\n{prompt.suffix}\n</after>" if prompt.suffix else _NO_SUFFIX
+    return [
+        {"role": "system", "content": _SYSTEM},
+        {"role": "user", "content": snippets + task},
+        {"role": "assistant", "content": prompt.prefix + prompt.typed},
+    ]
+
+
 def newest(tokens: list[int], budget: int) -> list[int]:
     """The last tokens within `budget`, dropped in blocks: token by token nothing cached would survive."""
     block = max(1, budget // 4)

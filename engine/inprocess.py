@@ -34,6 +34,7 @@ from engine.request import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engine.cache_pool import CachePool
     from engine.config import PromptConfig, SamplerConfig
     from engine.denoiser import Draft, Plan
     from engine.network import Network
@@ -131,9 +132,10 @@ class InProcessEngine:
         """The network, for whoever runs several engines on the same weights."""
         return self._network
 
-    def sibling(self, network: Network | None = None) -> InProcessEngine:
-        """Another engine of the same weights with a prefix cache of its own; `network` stands in for ours."""
-        return InProcessEngine(
+    def sibling(self, network: Network | None = None, pool: CachePool | None = None) -> InProcessEngine:
+        """Another engine of the same weights with prefix caches of its own, those of `pool` if there is one;
+        `network` stands in for ours."""
+        other = InProcessEngine(
             self._name,
             self._folder,
             network or self._network,
@@ -141,6 +143,9 @@ class InProcessEngine:
             self._sampler,
             self._prompts,
         )
+        if pool is not None:
+            other._pool, other._cache = pool, pool.best([])
+        return other
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""

@@ -1,8 +1,9 @@
 """The client of somebody else's engine: an OpenAI-compatible server's completions with a suffix.
 
-The code around the hole is sent there, which is said once in the log. The key comes from the environment or
-the system's keyring, never from a setting or a command line. A completion comes whole: there is one step, no
-confidences, and neither scores nor readings.
+A server that refuses suffixes, such as vLLM, is asked to continue a conversation in which the suffix was
+shown. The code around the hole is sent there, which is said once in the log. The key comes from the
+environment or the system's keyring, never from a setting or a command line. A completion comes whole: there
+is one step, no confidences, and neither scores nor readings.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from engine.request import (
     CanvasToken,
     DenoiseRequest,
     EngineInfo,
+    Prompt,
     Reading,
     ReadRequest,
     Scored,
@@ -48,6 +50,13 @@ _POLL_S = 0.02
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _CHARS = 6000
 
+_CONTINUE: dict[str, Any] = {
+    "add_generation_prompt": False,
+    "continue_final_message": True,
+    "chat_template_kwargs": {"enable_thinking": False},
+}
+"""What tells vLLM and SGLang, and in part llama.cpp, to go on with the last message and not to think."""
+
 
 def open_remote(url: str, model: str | None) -> RemoteEngine:
     """The server at `url`, which may or may not end in `/v1`, with `model` (None: the first it names).
@@ -68,6 +77,10 @@ def open_remote(url: str, model: str | None) -> RemoteEngine:
         engine.close()
         raise
     return engine
+
+
+class _NoSuffix(Exception):
+    """The server names the suffix among its reasons to refuse."""
 
 
 def find_key(host: str) -> str | None:
@@ -98,6 +111,7 @@ class RemoteEngine:
 
         key = find_key(urlsplit(base).hostname or "")
         self._base, self._model = base, model
+        self._converse = False
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_S),
@@ -143,21 +157,43 @@ class RemoteEngine:
         if request.layouts:
             raise InvalidRequest("a remote engine fills one hole at a time")
         began = time.perf_counter()
-        body = {
+        until = None if request.deadline_ms is None else time.monotonic() + request.deadline_ms / 1000
+        try:
+            canvases = self._ask(request, cancelled, until)
+        except _NoSuffix:
+            logger.warning(
+                "the remote server takes no suffix; it is asked to continue a conversation instead"
+            )
+            self._converse = True
+            canvases = self._ask(request, cancelled, until)
+        elapsed_ms = 1000 * (time.perf_counter() - began)
+        if canvases is not None:
+            yield Step(number=1, canvases=canvases, elapsed_ms=elapsed_ms, stop=Stop.STEPS)
+
+    def _ask(
+        self, request: DenoiseRequest, cancelled: threading.Event, until: float | None
+    ) -> tuple[Canvas, ...] | None:
+        """What a server writes; None where nobody waits any longer."""
+        prompt = request.prompt
+        path = "/completions"
+        body: dict[str, Any] = {"prompt": prompt.prefix + prompt.typed, "suffix": prompt.suffix}
+        if self._converse:
+            from engine.gemma_chat import cut, messages
+
+            path = "/chat/completions"
+            body = {"messages": messages(prompt), **_CONTINUE}
+        limits: dict[str, Any] = {
             "model": self._model,
-            "prompt": request.prompt.prefix + request.prompt.typed,
-            "suffix": request.prompt.suffix,
             "max_tokens": request.canvas_tokens,
-            "n": request.candidates,
             "seed": request.seed,
         }
-        deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000
-        answer = self._exchange("POST", "/completions", body, cancelled, deadline_s)
+        if request.candidates is not None:
+            limits["n"] = request.candidates
+        answer = self._exchange("POST", path, {**body, **limits}, cancelled, until)
         if answer is None:
-            return
-        canvases = tuple(_canvas(choice, request.prompt.typed) for choice in _choices(answer))
-        elapsed_ms = 1000 * (time.perf_counter() - began)
-        yield Step(number=1, canvases=canvases, elapsed_ms=elapsed_ms, stop=Stop.STEPS)
+            return None
+        canvases = tuple(_canvas(text, ended, prompt.typed) for text, ended in _texts(answer, prompt))
+        return tuple(cut(canvas, prompt.suffix) for canvas in canvases) if self._converse else canvases
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """Not to be had.
@@ -176,10 +212,9 @@ class RemoteEngine:
         raise InvalidRequest("a remote engine does not read")
 
     def _exchange(
-        self, method: str, path: str, body: Any, cancelled: threading.Event, deadline_s: float | None = None
+        self, method: str, path: str, body: Any, cancelled: threading.Event, until: float | None = None
     ) -> Any:
         """The JSON that is answered; None where nobody waits for it any longer."""
-        until = None if deadline_s is None else time.monotonic() + deadline_s
         work = self._executor.submit(self._try, method, path, body, cancelled, until)
         while not cancelled.is_set() and (until is None or time.monotonic() < until):
             try:
@@ -204,6 +239,8 @@ class RemoteEngine:
             else:
                 if answer.status_code == 200:
                     return _json(answer.content)
+                if b"suffix" in answer.content and isinstance(body, dict) and "suffix" in body:
+                    raise _NoSuffix
                 if answer.status_code not in _AGAIN:
                     raise _refusal(answer.status_code, answer.content)
                 problem = EngineUnavailable(f"{self._base} answered with {answer.status_code}")
@@ -238,17 +275,26 @@ def _refusal(status: int, body: bytes) -> EngineError:
     return EngineError(f"the remote server refused the request ({status})")
 
 
-def _choices(answer: Any) -> list[dict[str, Any]]:
+def _texts(answer: Any, prompt: Prompt) -> list[tuple[str, bool]]:
+    """What each choice writes behind the cursor, and whether it ended by itself."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not choices:
         raise EngineError("the remote server's answer has no choices")
-    if not all(isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices):
-        raise EngineError("the remote server's answer has choices without a text")
-    return choices
+    out = []
+    for choice in choices:
+        found: dict[str, Any] = choice if isinstance(choice, dict) else {}
+        message = found.get("message")
+        text = message.get("content") if isinstance(message, dict) else found.get("text")
+        if not isinstance(text, str):
+            raise EngineError("the remote server's answer has choices without a text")
+        if isinstance(message, dict):  # some repeat what they were to continue
+            text = text.removeprefix(prompt.prefix + prompt.typed)
+        out.append((text, found.get("finish_reason") == "stop"))
+    return out
 
 
-def _canvas(choice: dict[str, Any], typed: str) -> Canvas:
-    text = typed + choice["text"]
+def _canvas(written: str, ended: bool, typed: str) -> Canvas:
+    text = typed + written
     # How sure a model elsewhere is nobody says; it counts as sure.
     tokens = (CanvasToken(text=text, confidence=1.0),) if text else ()
-    return Canvas(text=text, tokens=tokens, ended=choice.get("finish_reason") == "stop", score=0.0)
+    return Canvas(text=text, tokens=tokens, ended=ended, score=0.0)

@@ -25,8 +25,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from engine.errors import EngineError
-from engine.request import DenoiseRequest, ReadRequest, ScoreRequest, Step
+from engine.request import DenoiseRequest, Engine, ReadRequest, ScoreRequest, Step
 from engine.service import llama, openai
+from engine.service.batching import Lane
 from engine.service.core import Client, Origin, Service
 from engine.service.http import Events, Guard, Refused, answering, event, read_object, while_connected
 from engine.service.metrics import resident_bytes
@@ -118,6 +119,10 @@ class Endpoints:
             "running": float(service.scheduler.running),
             "clients": float(len(service.clients)),
             "models_loaded": float(len(service.models.loaded)),
+            **{
+                name: float(value)
+                for name, value in _caches([m.engines for m in service.models.loaded.values()]).items()
+            },
             "resident_memory_bytes": float(resident_bytes()),
             "uptime_seconds": time.monotonic() - service.started,
         }
@@ -153,6 +158,7 @@ class Endpoints:
                 for m in service.models.loaded.values()
             ],
             "failures": dict(service.models.failures),
+            **_caches([model.engines for model in service.models.loaded.values()]),
             "clients": [
                 {"name": c.name, "pid": c.pid, "for_s": now - c.since, "requests": c.requests}
                 for c in service.clients.values()
@@ -240,6 +246,17 @@ class Endpoints:
                 told = now
                 yield event(self.describe(), "status")
             await asyncio.sleep(_FRAME_S)
+
+
+def _caches(models: list[list[Engine]]) -> dict[str, int]:
+    """What all models' prefix caches hold and have spared; bytes and tokens."""
+    budgets = [engines[0].budget for engines in models if engines and isinstance(engines[0], Lane)]
+    return {
+        "cache_bytes": sum(budget.bytes for budget in budgets),
+        "cache_limit_bytes": sum(budget.max_bytes for budget in budgets),
+        "prompt_tokens": sum(budget.asked_tokens for budget in budgets),
+        "cached_tokens": sum(budget.kept_tokens for budget in budgets),
+    }
 
 
 def _origin(data: dict[str, Any], endpoint: str) -> Origin:

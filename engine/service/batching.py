@@ -10,15 +10,19 @@ lanes take turns in joining them.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from engine.inprocess import InProcessEngine
+from engine.errors import EngineError
+from engine.inprocess import CACHE_BYTES, InProcessEngine
 from engine.request import (
+    CANVAS_LENGTHS,
     DenoiseRequest,
     Engine,
     EngineInfo,
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
 
     from engine.attention import Attend
     from engine.network import Network
+    from engine.service.budget import Budget
+
+logger = logging.getLogger(__name__)
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
@@ -49,8 +56,16 @@ def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Eng
         return [engine] * count
     shared = [Batch(engine.network) for _ in range(min(count, batches or _at_once(engine.network)))]
     networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
+    from engine.service.budget import Budget
+
+    kind = "cpu" if engine.network.device.type == "cpu" else "gpu"
+    budget = Budget(CACHE_BYTES[kind])
     return [
-        Lane(engine.sibling(networks[index % len(shared)]), shared[index % len(shared)])
+        Lane(
+            engine.sibling(networks[index % len(shared)], budget.pool(engine.network)),
+            shared[index % len(shared)],
+            budget,
+        )
         for index in range(count)
     ]
 
@@ -221,6 +236,28 @@ def _soft(calls: list[_Call]) -> Tensor | None:
     )
 
 
+def _ever_smaller(request: DenoiseRequest) -> Iterator[DenoiseRequest]:
+    """The request, again once caches have gone, with one candidate, and on shorter and shorter canvases."""
+    yield request
+    yield request
+    if request.layouts:
+        return  # they say themselves how many there are and how long
+    if request.candidates != 1:
+        yield replace(request, candidates=1)
+    for length in reversed(CANVAS_LENGTHS):
+        if length < request.canvas_tokens:
+            yield replace(request, candidates=1, canvas_tokens=length)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out: a GPU's, or this machine's, of which torch says so only in words."""
+    import torch
+
+    words = ("can't allocate memory", "not enough memory", "bad_alloc")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
 class BatchedNetwork:
     """Stands in for a network: passes through its layers are batched, all else is the network's own."""
 
@@ -250,8 +287,8 @@ class BatchedNetwork:
 class Lane:
     """An engine that takes part in a batch while it computes; see `engine.request.Engine`."""
 
-    def __init__(self, engine: InProcessEngine, batch: Batch) -> None:
-        self._engine, self.batch = engine, batch
+    def __init__(self, engine: InProcessEngine, batch: Batch, budget: Budget) -> None:
+        self._engine, self.batch, self.budget = engine, batch, budget
 
     def info(self) -> EngineInfo:
         """See `engine.request.Engine.info`."""
@@ -260,7 +297,21 @@ class Lane:
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """See `engine.request.Engine.denoise`; steps must be taken without waiting for anything."""
         with self.batch.member(request.priority):
-            yield from self._engine.denoise(request, cancelled)
+            began = time.perf_counter()
+            for smaller in _ever_smaller(request):
+                if request.deadline_ms is not None:
+                    left_ms = request.deadline_ms - 1000 * (time.perf_counter() - began)
+                    smaller = replace(smaller, deadline_ms=max(0.0, left_ms))
+                try:
+                    yield from self._engine.denoise(smaller, cancelled)
+                    return
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    logger.warning("out of memory: caches go, and then it is tried with less")
+                # Outside of the handler, whose traceback holds on to what was computed.
+                self.budget.evict()
+            raise EngineError("memory has run out, even for one short canvas")
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """See `engine.request.Engine.score`."""

@@ -55,7 +55,7 @@ def from_json(kind: type[T], data: Any) -> T:
         InvalidRequest: a field is missing, of the wrong type or out of its range; it is named.
     """
     try:
-        value: T = _reader(kind)(data)
+        value: T = _reader(typing.cast("Any", kind))(data)
     except _Wrong as wrong:
         raise InvalidRequest(f"{kind.__name__}{wrong.where} {wrong.said}") from None
     return value

@@ -132,6 +132,10 @@ def draw(state: dict[str, Any]) -> Any:
     for client in state["clients"]:
         since = f"for {client['for_s']:.0f} s, {client['requests']} requests"
         add("client", f"{client['name']}, pid {client['pid']}, {since}")
+    if state["cache_limit_bytes"]:
+        used, limit = state["cache_bytes"] / 2**20, state["cache_limit_bytes"] / 2**20
+        share = state["cached_tokens"] / max(1, state["prompt_tokens"])
+        add("cache", f"{used:.0f} of {limit:.0f} MiB, {share:.0%} of prompt tokens were in it")
     add("queue", f"{state['running']} at work, {state['waiting']} waiting")
     if state["p50_ms"] is not None:
         add("latency", f"p50 {state['p50_ms']:.0f} ms, p95 {state['p95_ms']:.0f} ms")

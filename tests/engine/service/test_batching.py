@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.errors import EngineError
 from engine.inprocess import InProcessEngine, load_engine
 from engine.packed import PackedGemma
 from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
@@ -129,8 +130,32 @@ def test_a_step_that_fails_fails_alone(engine: InProcessEngine, monkeypatch: pyt
     with ThreadPoolExecutor(4) as pool:
         steps = list(pool.map(run, lanes_of(engine, 4), requests))
     assert all(step.canvases for step in steps)
-    with pytest.raises(torch.OutOfMemoryError):
-        run(lanes_of(engine, 1)[0], ask(1))
+
+
+def test_out_of_memory_caches_go_first_then_candidates_then_canvas(
+    engine: InProcessEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [lane] = lanes_of(engine, 1)
+    assert isinstance(lane, Lane)
+    for index in range(3):
+        run(lane, plain("abc"[index] * 100, steps=1))  # too different to share a cache
+    held = lane.budget.bytes
+    real, tried = engine.network.denoise, []
+
+    def out_of_memory(canvas: torch.Tensor, *others: object) -> torch.Tensor:
+        tried.append((tuple(canvas.shape), lane.budget.bytes < held))
+        if canvas.numel() > limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+        return real(canvas, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.network, "denoise", out_of_memory)
+    limit = 32
+    request = DenoiseRequest(prompt=Prompt(prefix="c" * 100), canvas_tokens=64, candidates=2, max_steps=1)
+    assert len(run(lane, request).canvases) == 1
+    assert tried == [((2, 64), False), ((2, 64), True), ((1, 64), True), ((1, 32), True)]
+    limit = 0
+    with pytest.raises(EngineError, match="memory has run out"):
+        run(lane, request)
 
 
 def test_an_abandoned_request_does_not_hold_up_the_others(engine: InProcessEngine) -> None:
