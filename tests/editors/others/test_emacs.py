@@ -1,4 +1,4 @@
-"""Emacs with its guide's configurations, in a terminal: eglot and lsp-mode, code actions and the popup."""
+"""Emacs with the configurations of its guide, in a terminal: eglot and lsp-mode, actions and the popup."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from tests.editors.others.terminal import Terminal
 
 EMACS = CACHE / "emacs-trixie" / "usr"
 EGLOT, LSP_MODE = 0, 1
-NO_COMPILER = "(setq native-comp-enable-subr-trampolines nil native-comp-jit-compilation nil)"
-"""Debian's Emacs compiles advised primitives with a compiler that was not unpacked with it."""
+UNPACKED = """(progn (setq native-comp-enable-subr-trampolines nil native-comp-jit-compilation nil)
+                       (load "lsp-mode-autoloads" t t))"""
+"""What installing would have seen to. Debian's Emacs compiles with a compiler, which was not unpacked."""
 MARKER, HOLE_END = "\x1bgg3\r\x05\x02", "\x1bgg3\r\x05"
 """Keys that go to the last character of the marker, and to the end of its line."""
 
@@ -27,7 +28,7 @@ def emacs(start: Start, folder: Path, client: int, text: str) -> tuple[Terminal,
     (folder / ".git").mkdir()  # what makes a folder a project
     path = folder / "account.py"
     path.write_text(text)
-    options = ["-nw", "-Q", "--eval", NO_COMPILER, "-l", str(init), str(path)]
+    options = ["-nw", "-Q", "--eval", UNPACKED, "-l", str(init), str(path)]
     terminal = start(
         str(EMACS / "bin" / "emacs-nox"),
         f"--dump-file={dump}",
@@ -58,9 +59,15 @@ def test_eglot_fills_a_marker_by_a_code_action(start: Start, tmp_path: Path) -> 
     terminal, path = emacs(start, tmp_path, EGLOT, ACCOUNT)
     terminal.shows("Connected!")
     terminal.keys(MARKER)
-    command(terminal, "eglot-code-actions")
-    terminal.shows("Pick an action")
-    terminal.keys("Fill\t\r")
+
+    def filled() -> bool:
+        command(terminal, "eglot-code-actions")
+        terminal.shows("Pick an action")
+        terminal.keys("Fill\t\r")
+        terminal.until(lambda: "___" not in terminal.text() or "is loading" in terminal.text(), "answered")
+        return "___" not in terminal.text()
+
+    terminal.until(filled, "filled")
     saved_without_marker(terminal, path)
 
 
@@ -89,7 +96,16 @@ def test_lsp_mode_fills_a_marker_by_a_code_action(start: Start, tmp_path: Path) 
     terminal.keys("i")
     terminal.shows("Connected to [infill:")
     terminal.keys(MARKER)
-    command(terminal, "lsp-execute-code-action")
-    terminal.shows("Fill this hole with Infill")
-    terminal.keys("Fill\t\r")
+
+    def filled() -> bool:
+        command(terminal, "lsp-execute-code-action")
+        early = "does not support"  # connected, and not yet told what the server can do
+        terminal.until(lambda: any(each in terminal.text() for each in ("Select code", early)), "answered")
+        if early in terminal.text():
+            return False
+        terminal.keys("Fill\t\r")
+        terminal.until(lambda: "___" not in terminal.text() or "is loading" in terminal.text(), "answered")
+        return "___" not in terminal.text()
+
+    terminal.until(filled, "filled")
     saved_without_marker(terminal, path)
