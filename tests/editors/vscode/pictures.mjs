@@ -69,9 +69,13 @@ try {
   await holes.state("ready");
   await holes.run("View: Close Primary Side Bar");
   await holes.goTo(1, 1);
-  await holes.run("Infill: Preview All Holes Filled");
-  await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
-  await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
+  await record(holes, path.join(MEDIA, "holes.gif"), async () => {
+    await holes.run("Infill: Preview All Holes Filled");
+    await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
+    await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
+    await holes.press("Tab");
+    await holes.saved((text) => !text.includes("___"));
+  });
 } finally {
   await browser.close();
   await server.stop();
