@@ -106,7 +106,9 @@ async function record(workbench, file, body) {
     const now = applyPalette(data, palette);
     const changed = before === undefined ? now : now.map((color, at) => (color === before[at] ? COLORS : color));
     const first = before === undefined ? { palette: [...palette, [0, 0, 0]] } : {};
-    encoder.writeFrame(changed, width, height, { ...first, delay, transparent: !!before, transparentIndex: COLORS });
+    // Kept under what follows: a transparent frame is cleared away by default.
+    const over = { transparent: !!before, transparentIndex: COLORS, dispose: 1 };
+    encoder.writeFrame(changed, width, height, { ...first, delay, ...over });
     before = now;
   }
   encoder.finish();
