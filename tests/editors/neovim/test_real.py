@@ -196,7 +196,7 @@ def test_a_killed_engine_comes_back(example: Neovim) -> None:
     os.kill(before, signal.SIGKILL)
 
     def suggested() -> str:
-        # What was asked for meanwhile is lost: somebody comes back, each time with some patience.
+        # What was asked for meanwhile is lost: somebody comes to the place again, with some patience.
         example.keys("<Esc>a")
         try:
             return example.until(example.ghost, "suggested", 5.0)

@@ -1,4 +1,4 @@
-"""Emacs with its guide's configurations, in a terminal: eglot and lsp-mode, code actions and the popup."""
+"""Emacs with eglot as its guide configures it, in a terminal: code actions and the popup."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from tests.editors.others.conftest import ACCOUNT, CACHE, Start, configuration
 from tests.editors.others.terminal import Terminal
 
 EMACS = CACHE / "emacs-trixie" / "usr"
-EGLOT, LSP_MODE = 0, 1
-NO_COMPILER = "(setq native-comp-enable-subr-trampolines nil native-comp-jit-compilation nil)"
-"""Debian's Emacs compiles advised primitives with a compiler that was not unpacked with it."""
+UNPACKED = "(setq native-comp-enable-subr-trampolines nil native-comp-jit-compilation nil)"
+"""What installing would have seen to. Debian's Emacs compiles with a compiler, which was not unpacked."""
 MARKER, HOLE_END = "\x1bgg3\r\x05\x02", "\x1bgg3\r\x05"
 """Keys that go to the last character of the marker, and to the end of its line."""
 
 
-def emacs(start: Start, folder: Path, client: int, text: str) -> tuple[Terminal, Path]:
+def emacs(start: Start, folder: Path, text: str) -> tuple[Terminal, Path]:
     """Emacs with a file of a project."""
     # It was unpacked and not installed: it is told where its own files are.
     lisp = sorted({str(path.parent) for path in (EMACS / "share/emacs/30.1/lisp").rglob("*.el*")})
-    packages = sorted(str(path) for path in (EMACS / "share/emacs/site-lisp/elpa-src").iterdir())
     [dump] = (EMACS / "libexec/emacs/30.1").glob("*/*.pdmp")
     etc = str(EMACS / "share/emacs/30.1/etc")
     init = folder / "init.el"
-    init.write_text(configuration("emacs.md", "elisp", client))
+    init.write_text(configuration("emacs.md", "elisp"))
     (folder / ".git").mkdir()  # what makes a folder a project
     path = folder / "account.py"
     path.write_text(text)
-    options = ["-nw", "-Q", "--eval", NO_COMPILER, "-l", str(init), str(path)]
+    options = ["-nw", "-Q", "--eval", UNPACKED, "-l", str(init), str(path)]
     terminal = start(
         str(EMACS / "bin" / "emacs-nox"),
         f"--dump-file={dump}",
         *options,
-        EMACSLOADPATH=":".join([*packages, *(each for each in lisp if not each.endswith("obsolete"))]),
+        EMACSLOADPATH=":".join(each for each in lisp if not each.endswith("obsolete")),
         EMACSDATA=etc,
         EMACSDOC=etc,
     )
@@ -55,18 +53,26 @@ def saved_without_marker(terminal: Terminal, path: Path) -> None:
 
 
 def test_eglot_fills_a_marker_by_a_code_action(start: Start, tmp_path: Path) -> None:
-    terminal, path = emacs(start, tmp_path, EGLOT, ACCOUNT)
+    terminal, path = emacs(start, tmp_path, ACCOUNT)
     terminal.shows("Connected!")
     terminal.keys(MARKER)
-    command(terminal, "eglot-code-actions")
-    terminal.shows("Pick an action")
-    terminal.keys("Fill\t\r")
+
+    def filled() -> bool:
+        if "___" not in terminal.text():
+            return True
+        command(terminal, "eglot-code-actions")
+        terminal.shows("Pick an action")
+        terminal.keys("Fill\t\r")
+        terminal.until(lambda: "___" not in terminal.text() or "is loading" in terminal.text(), "answered")
+        return "___" not in terminal.text()
+
+    terminal.until(filled, "filled")
     saved_without_marker(terminal, path)
 
 
 def test_eglot_completes_with_the_suggestion(start: Start, tmp_path: Path) -> None:
     text = ACCOUNT.replace("___", "")
-    terminal, path = emacs(start, tmp_path, EGLOT, text)
+    terminal, path = emacs(start, tmp_path, text)
     terminal.shows("Connected!")
     terminal.keys(HOLE_END)
 
@@ -81,15 +87,3 @@ def test_eglot_completes_with_the_suggestion(start: Start, tmp_path: Path) -> No
     head, _, tail = ACCOUNT.partition("___")
     assert path.read_text().startswith(head)
     assert path.read_text().endswith(tail)
-
-
-def test_lsp_mode_fills_a_marker_by_a_code_action(start: Start, tmp_path: Path) -> None:
-    terminal, path = emacs(start, tmp_path, LSP_MODE, ACCOUNT)
-    terminal.shows("Select action:")  # what the project's root is
-    terminal.keys("i")
-    terminal.shows("Connected to [infill:")
-    terminal.keys(MARKER)
-    command(terminal, "lsp-execute-code-action")
-    terminal.shows("Fill this hole with Infill")
-    terminal.keys("Fill\t\r")
-    saved_without_marker(terminal, path)

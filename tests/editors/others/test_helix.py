@@ -45,7 +45,9 @@ def test_a_marker_is_filled_by_a_code_action(start: Start, tmp_path: Path) -> No
 def test_the_popup_offers_the_suggestion(start: Start, tmp_path: Path) -> None:
     terminal, path = helix(start, tmp_path, ACCOUNT.replace("___", ""))
     terminal.keys("3GA\x18")
+    terminal.shows(" text ")  # the entry's kind
+    terminal.keys("\x0e")
     terminal.shows("Infill, ")  # and how sure it is
-    terminal.keys("\x0e\x1b")
+    terminal.keys("\x1b")
     terminal.shows(" NOR ")
     saved(terminal, path)

@@ -69,9 +69,13 @@ try {
   await holes.state("ready");
   await holes.run("View: Close Primary Side Bar");
   await holes.goTo(1, 1);
-  await holes.run("Infill: Preview All Holes Filled");
-  await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
-  await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
+  await record(holes, path.join(MEDIA, "holes.gif"), async () => {
+    await holes.run("Infill: Preview All Holes Filled");
+    await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
+    await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
+    await holes.press("Tab");
+    await holes.saved((text) => !text.includes("___"));
+  });
 } finally {
   await browser.close();
   await server.stop();
@@ -102,7 +106,9 @@ async function record(workbench, file, body) {
     const now = applyPalette(data, palette);
     const changed = before === undefined ? now : now.map((color, at) => (color === before[at] ? COLORS : color));
     const first = before === undefined ? { palette: [...palette, [0, 0, 0]] } : {};
-    encoder.writeFrame(changed, width, height, { ...first, delay, transparent: !!before, transparentIndex: COLORS });
+    // Kept under what follows: a transparent frame is cleared away by default.
+    const over = { transparent: !!before, transparentIndex: COLORS, dispose: 1 };
+    encoder.writeFrame(changed, width, height, { ...first, delay, ...over });
     before = now;
   }
   encoder.finish();

@@ -132,12 +132,16 @@ export class Workbench {
     return this.ghost();
   }
 
-  /** The same after a breakdown: what was asked for meanwhile is lost, so somebody asks again, with patience. */
-  invokeUntilAnswered() {
+  /**
+   * Types a character until there is ghost text for it: what was asked for during a breakdown is lost, and VS Code
+   * does not ask twice about the same text and place.
+   */
+  async typeUntilAnswered(character) {
     return until("ghost text again", async () => {
-      await this.press("Escape");
-      await this.press("Alt+\\");
-      return this.ghost(5000).catch(() => "");
+      await this.type(character);
+      const shown = await this.ghost(5000).catch(() => "");
+      if (shown === "") await this.press("Backspace");
+      return shown;
     });
   }
 
