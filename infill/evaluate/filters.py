@@ -124,12 +124,10 @@ def _watched(rates: Rates) -> Iterator[None]:
         rates.canvases += 1
         return real["_cut"](*args)
 
+    watched = {name: cut(name) for name in CUTS} | {name: check(name) for name in CHECKS} | {"_cut": canvas}
     try:
-        for name in CUTS:
-            setattr(postprocess, name, cut(name))
-        for name in CHECKS:
-            setattr(postprocess, name, check(name))
-        postprocess._cut = canvas
+        for name, function in watched.items():
+            setattr(postprocess, name, function)
         yield
     finally:
         for name, function in real.items():
