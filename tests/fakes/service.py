@@ -26,6 +26,9 @@ class ServiceEngine(WaitingEngine):
             os._exit(9)
         if "NO" in request.prompt.prefix:
             raise InvalidRequest("no such hole")
+        for engine in (self.answering, self.waiting):  # nobody asks for them here, and they would pile up
+            engine.requests.clear()
+            engine.stops.clear()
         return super().denoise(request, cancelled)
 
 
