@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-from rich.markup import escape
-
 from engine.request import Engine
 
 EMBEDDED = "embedded"
@@ -32,5 +29,8 @@ def open_engine(model: str | None) -> Engine:
 
     if not sys.stderr.isatty():
         return load_engine(model)
+    from rich.console import Console  # the command line's parser imports this module, and needs none of it
+    from rich.markup import escape
+
     with Console(stderr=True).status("loading the model …") as status:
         return load_engine(model, on_progress=lambda message: status.update(escape(message)))
