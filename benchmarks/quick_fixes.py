@@ -1,4 +1,4 @@
-"""A quick fix from the request to the edit: `python benchmarks/quick_fixes.py DIR [--bugs 5]`.
+"""A quick fix from the request to the edit: `python -m benchmarks.quick_fixes DIR [--bugs 5]`.
 
 The server and its protocol are the real ones, over pipes in this process, with the embedded model. One-token
 bugs are put into the Python functions of DIR; each is told to the server as another tool's diagnostic, and

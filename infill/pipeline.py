@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
@@ -65,10 +65,12 @@ def fill_all(
     on_step: OnStep | None = None,
     wanted: int | None = None,
     shape: Shape | None = None,
+    bodies: bool = True,
 ) -> tuple[Suggestion, ...] | Rejected:
     """`fill` with every candidate that is kept, best first and no two alike; at most `wanted`.
 
-    `shape` may change what the engine is asked, to lay its canvases out say.
+    `shape` may change what the engine is asked, to lay its canvases out say. With `bodies` a line that opens
+    a block in Python is shown with the block's body, where the text has none and one can be had in time.
     """
     began = time.perf_counter()
     hole = choose_hole(document, request.offset, request.end)
@@ -95,12 +97,43 @@ def fill_all(
                 lenient=request.lenient,
             )
         if isinstance(answer, Suggestion):
+            if bodies:
+                answer = _with_body(engine, document, request, hole, answer, cancelled, began)
             found.setdefault(answer.text, answer)
         else:
             broken = broken or answer
         if len(found) == wanted or cancelled.is_set():
             break
     return tuple(found.values()) or broken or Rejected(reason=Reason.EMPTY)
+
+
+def _with_body(
+    engine: Engine,
+    document: Document,
+    request: FillRequest,
+    hole: Hole,
+    header: Suggestion,
+    cancelled: threading.Event,
+    began: float,
+) -> Suggestion:
+    """A suggested line, and the body of the block it opens where the text has none; Python reads no other."""
+    if hole.kind is not HoleKind.LINE or document.language != "python" or not header.text.endswith(":"):
+        return header
+    filled, end = document.filled(header.start, hole.end, header.text), header.start + len(header.text)
+    if choose_hole(filled, end).kind is not HoleKind.BLOCK:
+        return header
+    ask = replace(request, offset=end, end=None, canvas_tokens=None, deadline_ms=_left(request, began))
+    found = fill_all(engine, filled, ask, cancelled=cancelled, wanted=1, bodies=False)
+    if isinstance(found, Rejected) or found[0].start < header.start:
+        return header
+    body = found[0]
+    return replace(
+        header,
+        text=header.text[: body.start - header.start] + body.text,
+        confidence=min(header.confidence, body.confidence),
+        steps=header.steps + body.steps,
+        elapsed_ms=_ms_since(began),
+    )
 
 
 def fill_text(

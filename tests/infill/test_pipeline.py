@@ -268,3 +268,34 @@ def test_the_document_counts_not_the_requests_text() -> None:
     answer = fill(ScriptedEngine(["2"]), document, request, cancelled=threading.Event())
     assert isinstance(answer, Suggestion)
     assert answer.text == " 2"
+
+
+@pytest.mark.parametrize(
+    ("marked", "middles", "shown"),
+    [
+        # a line that opens a block is shown with its body
+        (
+            "def f(x):\n    █\n    return x\n",
+            ["if x is None:", ":\n        x = 1"],
+            "if x is None:\n        x = 1",
+        ),
+        ("for x in y█\n", [" y:", ":\n    print(x)\n    z"], ":\n    print(x)\n    z"),
+        # but not where the text has it already,
+        (
+            "def f(x):\n    █\n        x = 1\n    return x\n",
+            ["if x is None:", ":\n        y"],
+            "if x is None:",
+        ),
+        # where there is none to be had,
+        ("def f(x):\n    █\n    return x\n", ["if x is None:", ":"], "if x is None:"),
+        # or where nothing is opened
+        ("█\nx = 1\n", ["# that is:", ":\n    pass"], "# that is:"),
+    ],
+)
+def test_a_line_that_opens_a_block_is_shown_with_its_body(
+    marked: str, middles: list[str], shown: str
+) -> None:
+    request = replace(request_for(marked), repair=False)
+    engine = ScriptedEngine(middles)
+    answer = fill_text(engine, request)
+    assert added(request, answer) == shown, answer
