@@ -1,4 +1,4 @@
-"""Helix with the configuration of its guide, in a terminal: code actions and the popup."""
+"""Helix with the configuration of its guide, in a terminal: code actions."""
 
 from __future__ import annotations
 
@@ -39,15 +39,4 @@ def test_a_marker_is_filled_by_a_code_action(start: Start, tmp_path: Path) -> No
     terminal.shows("Fill this hole with Infill")
     terminal.keys("\x0e\x0e\r")  # the second entry
     terminal.until(lambda: "___" not in terminal.text(), "filled")
-    saved(terminal, path)
-
-
-def test_the_popup_offers_the_suggestion(start: Start, tmp_path: Path) -> None:
-    terminal, path = helix(start, tmp_path, ACCOUNT.replace("___", ""))
-    terminal.keys("3GA\x18")
-    terminal.shows(" text ")  # the entry's kind
-    terminal.keys("\x0e")
-    terminal.shows("Infill, ")  # and how sure it is
-    terminal.keys("\x1b")
-    terminal.shows(" NOR ")
     saved(terminal, path)

@@ -167,7 +167,7 @@ export class Workbench {
     const asExpected = async () => {
       await this.press("Control+s");
       text = await readFile(path.join(this.server.workspace, this.file), "utf8");
-      return holds(text);
+      return text !== "" && holds(text); // it is emptied before it is written
     };
     await until("the file is saved as expected", asExpected).catch((error) => {
       throw new Error(`${error.message}: ${expected}\nbut it is ${JSON.stringify(text)}`);
