@@ -196,36 +196,22 @@ class InProcessEngine:
     def _write(
         self, request: DenoiseRequest, decoding: Decoding, started: float, cancelled: threading.Event
     ) -> Iterator[Step]:
-        """Middles left to right; see `engine.verified`."""
-        from engine.denoiser import Plan
-        from engine.line_end import LineEnd
-        from engine.ngram_cache import NgramCache
-        from engine.typed import Typed
-        from engine.verified import LONGEST_DRAFT, Rules, write
+        """Middles left to right; see `engine.writing`."""
+        from engine.writing import write_middles
 
-        typed = request.prompt.typed
-        rules = Rules()
-        if typed:
-            rules = replace(rules, allowed=Typed(typed, self._tokenizer).allowed)
-        if request.one_line:
-            rules = replace(rules, end=LineEnd(typed, self._tokenizer))
-        plan = Plan(
-            length=request.canvas_tokens,
-            batch=request.candidates or self._prompts.verified_candidates,
-            deadline_ms=request.deadline_ms,
+        for draft, canvases in write_middles(
+            self._network,
+            self._cache,
+            self._tokenizer,
+            request,
+            cancelled,
+            candidates=request.candidates or self._prompts.verified_candidates,
+            decoding=decoding,
             started=started,
-        )
-        far = [self._far_ids(text) for text in (request.prompt.after, request.prompt.before)]
-        ngrams = NgramCache([*far, self._cache.tokens])
-
-        def propose(before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
-            return ngrams.draft([*before, *written], LONGEST_DRAFT)
-
-        drafts = propose if decoding is Decoding.VERIFY else _nothing
-        informed = ngrams if self._prompts.far_tokens else None
-        for draft in write(self._network, self._cache, plan, rules, drafts, cancelled, informed):
-            canvases = canvases_of(draft, self._tokenizer)
-            yield _as_step(draft, canvases if draft.stop is None else by_score(canvases))
+            encode_far=self._far_ids,
+            informed=self._prompts.far_tokens > 0,
+        ):
+            yield _as_step(draft, canvases)
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """The causal direction's log-probabilities; see `engine.request.Engine.score`."""
@@ -349,7 +335,3 @@ class InProcessEngine:
 
 def _as_step(draft: Draft, canvases: Sequence[Canvas]) -> Step:
     return Step(number=draft.number, canvases=tuple(canvases), elapsed_ms=draft.elapsed_ms, stop=draft.stop)
-
-
-def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
-    return ()

@@ -1,0 +1,68 @@
+"""Middles written left to right for a request in text: its rules, its drafts, its steps.
+
+Puts together what `engine.verified` speaks in tokens; knows nothing of locks or of who asks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from engine.cache import PrefixCache
+from engine.canvases import by_score, canvases_of
+from engine.denoiser import Draft, Plan
+from engine.line_end import LineEnd
+from engine.network import Network
+from engine.ngram_cache import NgramCache
+from engine.request import Canvas, Decoding, DenoiseRequest
+from engine.tokenizer import Tokenizer
+from engine.typed import Typed
+from engine.verified import LONGEST_DRAFT, Propose, Rules, write
+
+
+def write_middles(
+    network: Network,
+    cache: PrefixCache,
+    tokenizer: Tokenizer,
+    request: DenoiseRequest,
+    cancelled: threading.Event,
+    *,
+    candidates: int,
+    decoding: Decoding,
+    started: float,
+    encode_far: Callable[[str], Sequence[int]],
+    informed: bool,
+) -> Iterator[tuple[Draft, Sequence[Canvas]]]:
+    """Write `candidates` middles behind the prompt that is in `cache`: a draft, and its canvases, a forward.
+
+    The text far from the hole, made tokens by `encode_far`, gives drafts where `decoding` verifies them, and
+    has its say in what is likeliest where the request is to be `informed` by it. In the last step the best
+    canvas is the first. `started` is a reading of `time.perf_counter`.
+
+    Raises:
+        InvalidRequest: prompt and canvas are longer than the model has positions for.
+    """
+    prompt = request.prompt
+    rules = Rules(
+        allowed=Typed(prompt.typed, tokenizer).allowed if prompt.typed else Rules.allowed,
+        end=LineEnd(prompt.typed, tokenizer) if request.one_line else Rules.end,
+    )
+    plan = Plan(
+        length=request.canvas_tokens, batch=candidates, deadline_ms=request.deadline_ms, started=started
+    )
+    ngrams = NgramCache([encode_far(prompt.after), encode_far(prompt.before), cache.tokens])
+    drafts = _from(ngrams) if decoding is Decoding.VERIFY else _nothing
+    for draft in write(network, cache, plan, rules, drafts, cancelled, ngrams if informed else None):
+        canvases = canvases_of(draft, tokenizer)
+        yield draft, canvases if draft.stop is None else by_score(canvases)
+
+
+def _from(ngrams: NgramCache) -> Propose:
+    def propose(before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
+        return ngrams.draft([*before, *written], LONGEST_DRAFT)
+
+    return propose
+
+
+def _nothing(_before: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
+    return ()
