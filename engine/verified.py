@@ -37,7 +37,8 @@ _LENGTHS = (1, 4, 8)
 
 LONGEST_DRAFT = _LENGTHS[-1] - 1
 """Tokens of a draft that are looked at."""
-_SPECIAL = frozenset(int(special) for special in Special)
+_ENDS = [int(special) for special in Special]  # any of them ends a middle
+_SPECIAL = frozenset(_ENDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class _Row:
         self.ids.append(token)
         self.probabilities.append(probability)
         self.forced.append(forced)
-        self.ended = token in _SPECIAL  # any of them ends a middle
+        self.ended = token in _SPECIAL
 
 
 @torch.inference_mode()
@@ -202,7 +203,14 @@ class _Run:
         if not found:
             return logits
         probabilities = logits.softmax(-1).float().cpu().numpy()
+        # Where a middle ends is for the model to say: the text around never does, it only goes on.
+        ends = probabilities[_ENDS]
+        probabilities[_ENDS] = 0.0
+        going_on = 1.0 - ends.sum()
+        probabilities /= max(going_on, 1e-9)
         interpolate(probabilities, found)
+        probabilities *= going_on
+        probabilities[_ENDS] = ends
         return torch.from_numpy(probabilities).log()
 
 

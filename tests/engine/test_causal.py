@@ -161,7 +161,13 @@ def test_the_text_around_has_a_say_and_drafts_change_nothing(model: DiffusionGem
             cache = _cache(model, [*PREFIX, *written])
             with torch.inference_mode():
                 probabilities = model.logits(last_state(model, cache))[0, 0].softmax(-1).numpy()
+            special = [int(token) for token in Special]
+            ends = probabilities[special]  # which stay as likely as they are
+            probabilities[special] = 0
+            probabilities /= probabilities.sum()
             interpolate(probabilities, ngrams.continuations([*PREFIX, *written]))
+            probabilities *= 1 - ends.sum()
+            probabilities[special] = ends
             written.append(int(probabilities.argmax()))
         return written
 
