@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from engine.request import CANVAS_LENGTHS, DenoiseRequest, Engine, ScoreRequest, Step
 from infill.document import Document
 from infill.filling import Filled, Filling
-from infill.markers import Marker
-from infill.pipeline import Progress, fill
-from infill.request import FillRequest, Reason, Rejected, Suggestion
+from infill.markers import Marker, find_markers
+from infill.pipeline import Progress, fill_all
+from infill.request import FillRequest, Reason, Rejected
 from infill.shared_canvas import denoise, judged, lay_out, room
 
 OnCanvas = Callable[[Step, int, int], None]
@@ -122,8 +122,19 @@ def _alone(job: _Job, text: Filling, marker: Marker) -> str | Rejected:
         healed = progress.hole.start - progress.start
         job.report(progress.step, marker.start - healed, marker.end)
 
-    found = fill(job.engine, document, request, cancelled=job.cancelled, on_step=report)
-    return found.text[at - found.start :] if isinstance(found, Suggestion) else found
+    found = fill_all(job.engine, document, request, cancelled=job.cancelled, on_step=report)
+    if isinstance(found, Rejected):
+        return found
+    texts = [suggestion.text[at - suggestion.start :] for suggestion in found]
+    # The other markers are code to a model, which may well write one more.
+    filling = (new for new in texts if not _is_marked(document, at, new))
+    return next(filling, Rejected(reason=Reason.EMPTY, detail="it only leaves another marker", text=texts[0]))
+
+
+def _is_marked(document: Document, at: int, text: str) -> bool:
+    """Whether a text at an offset of the document has a hole in it itself."""
+    found = find_markers(document.filled(at, at, text), at, at + len(text))
+    return any(marker.start < at + len(text) and marker.end > at for marker in found)
 
 
 def _together(job: _Job, text: Filling, group: Sequence[Marker]) -> list[str] | None:
@@ -143,7 +154,14 @@ def _together(job: _Job, text: Filling, group: Sequence[Marker]) -> list[str] | 
     last = denoise(job.engine, ask, job.cancelled, lambda step: job.report(step, start, end))
     tried = [judged(text, group, canvas, info) for canvas in last.canvases] if last is not None else []
     tried.append(_one_by_one(job, text, group))
-    candidates = list(dict.fromkeys(tuple(texts) for texts in tried if texts is not None))
+    opened, at = text.opened(group[0])
+    candidates = list(
+        dict.fromkeys(
+            tuple(texts)
+            for texts in tried
+            if texts is not None and not any(_is_marked(opened, at, new) for new in texts)
+        )
+    )
     if len(candidates) < 2 or job.cancelled.is_set():
         return [*candidates[0]] if candidates else None
     middles = tuple(text.middle(group, texts) for texts in candidates)

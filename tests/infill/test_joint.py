@@ -164,3 +164,11 @@ def test_steps_are_shown_where_the_holes_are() -> None:
 )
 def test_other_languages(language: str, text: str, filled: str) -> None:
     assert run(ScriptedEngine(["1"]), text, language)[0] == filled
+
+
+def test_a_marker_is_not_filled_with_another() -> None:
+    # The layouts' middles, two each, and then each hole's own: the model copies the marker it sees below.
+    engine = ScriptedEngine([" ___"] * 200)
+    text, holes = run(engine, TWO)
+    assert text == TWO
+    assert [rejected.detail for _, rejected in holes.rejected] == ["it only leaves another marker"] * 2
