@@ -15,11 +15,20 @@ import pytest
 
 from engine.errors import EngineUnavailable, InvalidRequest, ModelNotFound
 from engine.request import Stop
-from engine.resident import ResidentEngine, ask_status
+from engine.resident import ask_status
 from engine.service.lifecycle import Backoff, is_alive, running, start, stop
 from engine.service.place import FOLDER_VARIABLE, Place, find_place
 from tests.engine.service.faults import ordeal
-from tests.engine.service.harness import TIMEOUT_S, answer, ask, client, fake_service, own_place, until
+from tests.engine.service.harness import (
+    TIMEOUT_S,
+    answer,
+    answers,
+    ask,
+    client,
+    fake_service,
+    own_place,
+    until,
+)
 
 
 @pytest.fixture
@@ -195,11 +204,3 @@ def test_one_without_its_socket_goes_and_another_comes(place: Place) -> None:
     until(lambda: answers(engine))
     assert running(place) not in (None, before)
     engine.close()
-
-
-def answers(engine: ResidentEngine) -> bool:
-    """Whether the engine serves its client now."""
-    try:
-        return answer(engine) == "1"
-    except EngineUnavailable:
-        return False
