@@ -93,11 +93,12 @@ class Ordeal:
         kind = self._chance.choice(self._kinds)
         kind()
         self.tally[kind.__name__.strip("_")] += 1
-        began = time.monotonic()
+        began, self._why = time.monotonic(), "nothing was suggested yet"
         try:
             until(self._serves)
-        except AssertionError:
-            raise AssertionError(f"it did not come back after {kind.__name__}: {self._why}") from None
+        except AssertionError as error:
+            where = f"round {self.tally.total()}, {kind.__name__}"
+            raise AssertionError(f"{where}: it did not come back: {self._why}; {error}") from error
         self.back_s.append(time.monotonic() - began)
         for link in self._open:
             link.close()
