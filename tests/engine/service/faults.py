@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,7 +45,7 @@ class Editor:
     """A language server with one document, and what it has tried to do to that."""
 
     def __init__(self, peer: Peer) -> None:
-        self._peer, self._ids, self._version = peer, 10, 1
+        self._peer, self._ids, self._version = peer, 1000, 1
         self.text = "x = "
         peer.initialize()
         document = {"uri": URI, "languageId": "python", "version": 1, "text": self.text}
@@ -200,7 +201,7 @@ def ordeal(place: Place, rounds: int, seed: int) -> Ordeal:
     Raises:
         AssertionError: something was not as it has to be.
     """
-    with environment(place), start(_SERVER) as peer:
+    with environment(place), start(_SERVER, subprocess.DEVNULL) as peer:
         engine = client(place)
         trial = Ordeal(place, seed, Editor(peer), engine)
         for number in range(rounds):
