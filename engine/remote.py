@@ -289,6 +289,8 @@ def _texts(answer: Any, prompt: Prompt) -> list[tuple[str, bool]]:
             raise EngineError("the remote server's answer has choices without a text")
         if isinstance(message, dict):  # some repeat what they were to continue
             text = text.removeprefix(prompt.prefix + prompt.typed)
+        elif prompt.suffix.strip():  # and some, such as `transformers serve`, what follows it
+            text = text.removesuffix(prompt.suffix)
         out.append((text, found.get("finish_reason") == "stop"))
     return out
 

@@ -11,9 +11,11 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from engine.audience import Fate
 from engine.errors import EngineError, EngineUnavailable
 from engine.request import (
     DenoiseRequest,
@@ -85,6 +87,8 @@ class ResidentEngine:
         self._wanted = threading.Event()
         self._report: Report = lambda _line: None
         self._thread: threading.Thread | None = None
+        self._fates: Counter[str] = Counter()
+        self._fates_lock = threading.Lock()
 
     def attach(self, on_progress: Report, timeout_s: float) -> None:
         """Be known to the engine from now on, and wait until it has the model.
@@ -140,6 +144,11 @@ class ResidentEngine:
         """See `engine.request.Engine.read`."""
         return self._call("/v1/read", request, cancelled, Reading)
 
+    def tell(self, fate: Fate) -> None:
+        """See `engine.audience.Audience`; the engine learns of it with the next request."""
+        with self._fates_lock:
+            self._fates[fate.value] += 1
+
     def _call(self, path: str, request: object, cancelled: threading.Event, kind: Any) -> tuple[Any, ...]:
         with self._ask(path, request, None) as exchange:
             body = exchange.body(cancelled)
@@ -149,8 +158,15 @@ class ResidentEngine:
         if (address := running(self._place)) is None:
             self._wanted.set()
             raise self._failure or EngineUnavailable("the engine is being started again")
-        body = {"request": to_json(request), "client": self._client, "model": self._model}
-        return Exchange(address, path, body, limit_s)
+        with self._fates_lock:
+            fates, self._fates = self._fates, Counter()
+        body = {"request": to_json(request), "client": self._client, "model": self._model, "fates": fates}
+        try:
+            return Exchange(address, path, body, limit_s)
+        except EngineUnavailable:
+            with self._fates_lock:
+                self._fates += fates
+            raise
 
     def _stay_attached(self) -> None:
         while not self._closed.is_set():

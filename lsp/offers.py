@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from engine.audience import Audience, Fate
 from infill.request import Suggestion
 from lsp.snapshot import Asked
 
@@ -43,6 +44,7 @@ class Offers:
     def add(self, asked: Asked, suggestion: Suggestion) -> str:
         """Keep a suggestion that is about to be sent; its id."""
         self._server.status.counts.offered += 1
+        self._tell(Fate.OFFERED)
         name = str(next(self._ids))
         self._offers[name] = Offer(asked=asked, suggestion=suggestion)
         while len(self._offers) > _KEPT:
@@ -57,6 +59,7 @@ class Offers:
         """The user got to see it."""
         if name in self._offers:
             self._server.status.counts.shown += 1
+            self._tell(Fate.SHOWN)
 
     def accepted(self, name: str) -> None:
         """It is in the text now; what will be asked for next is worked out."""
@@ -65,6 +68,7 @@ class Offers:
             return
         counts, suggestion = self._server.status.counts, offer.suggestion
         counts.accepted += 1
+        self._tell(Fate.ACCEPTED)
         counts.accepted_chars += len(suggestion.text) - (offer.asked.offset - suggestion.start)
         if self._server.documents.get(offer.asked.opened.uri) is offer.asked.opened:
             after = offer.asked.document.filled(suggestion.start, suggestion.end, suggestion.text)
@@ -76,13 +80,20 @@ class Offers:
         if name in self._offers:
             counts = self._server.status.counts
             counts.partially_accepted += 1
+            self._tell(Fate.PARTLY_ACCEPTED)
             counts.accepted_chars += max(0, length)
 
     def rejected(self, name: str) -> None:
         """The user dismissed it: it is not offered again as long as it is remembered."""
         if (offer := self._offers.pop(name, None)) is not None:
             self._server.status.counts.rejected += 1
+            self._tell(Fate.REJECTED)
             offer.asked.opened.memory.reject(offer.suggestion.text)
+
+    def _tell(self, fate: Fate) -> None:
+        """Only a shared engine, which has something to show them in, wants to know; no code goes along."""
+        if isinstance(engine := self._server.loading.engine, Audience):
+            engine.tell(fate)
 
 
 def command_for(name: str) -> types.Command:

@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from engine.audience import Fate
 from engine.errors import EngineError
 from engine.request import DenoiseRequest, Engine, ReadRequest, ScoreRequest, Step
 from engine.service import llama, openai
@@ -82,20 +83,20 @@ class Endpoints:
         """Denoise one hole, streaming its steps."""
         data = await read_object(request)
         ask = from_json(DenoiseRequest, data.get("request"))
-        return Events(self._steps(ask, _origin(data, "fill")))
+        return Events(self._steps(ask, self._origin(data, "fill")))
 
     async def score(self, request: Request) -> Response:
         """The causal direction's log-probabilities."""
         data = await read_object(request)
         ask = from_json(ScoreRequest, data.get("request"))
-        result = await while_connected(request, self.service.score(ask, _origin(data, "score")))
+        result = await while_connected(request, self.service.score(ask, self._origin(data, "score")))
         return _answer(result)
 
     async def read(self, request: Request) -> Response:
         """What the denoiser makes of a text."""
         data = await read_object(request)
         ask = from_json(ReadRequest, data.get("request"))
-        result = await while_connected(request, self.service.read(ask, _origin(data, "read")))
+        result = await while_connected(request, self.service.read(ask, self._origin(data, "read")))
         return _answer(result)
 
     async def attach(self, request: Request) -> Response:
@@ -166,10 +167,18 @@ class Endpoints:
             "waiting": service.scheduler.waiting,
             "running": service.scheduler.running,
             "requests": {f"{e}/{o}": n for (e, o), n in sorted(service.metrics.requests.items())},
+            "suggestions": {fate.value: service.metrics.fates[fate.value] for fate in Fate},
+            "acceptance": service.metrics.acceptance,
             "steps": service.metrics.steps,
             "p50_ms": service.metrics.quantile_ms(0.5),
             "p95_ms": service.metrics.quantile_ms(0.95),
         }
+
+    def _origin(self, data: dict[str, Any], endpoint: str) -> Origin:
+        """Who asks; what they tell of earlier suggestions is noted."""
+        origin = _origin(data, endpoint)
+        self.service.metrics.told(data.get("fates"))
+        return origin
 
     async def _steps(self, ask: DenoiseRequest, origin: Origin) -> AsyncGenerator[bytes]:
         dropped: Dropped | None = None

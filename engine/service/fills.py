@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from engine.request import CANVAS_LENGTHS, Canvas, DenoiseRequest, Prompt, Step
+from engine.request import CANVAS_LENGTHS, Canvas, DenoiseRequest, Prompt, Step, Stop
 from engine.service.core import Origin, Service
 from engine.service.http import Refused
 from engine.service.scheduler import Dropped
@@ -30,7 +30,10 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """A text, how many tokens it is of, and why it ends: at its `end`, at a `stop` string, or by `length`."""
+    """A text, how many tokens it is of, and why it ends: at its `end`, at a `stop` string, or by `length`.
+
+    A deadline is `length` too; it leaves whole lines, as long as there is one.
+    """
 
     text: str
     tokens: int
@@ -64,10 +67,11 @@ async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
     if last is None:
         raise Refused(503, "overloaded_error", Dropped.LATE.value)
     ms = 1000 * (time.perf_counter() - began)
-    return [_cut(canvas, longest, ask.stop, ms) for canvas in last.canvases[: ask.candidates]]
+    late = last.stop is Stop.DEADLINE
+    return [_cut(canvas, longest, ask.stop, ms, late) for canvas in last.canvases[: ask.candidates]]
 
 
-def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float) -> Filled:
+def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float, late: bool) -> Filled:
     """What a client gets of a canvas; the stop string itself is left out."""
     kept = canvas.tokens[:tokens]
     # A character may be split between two tokens: the whole text has it, the tokens' texts may not.
@@ -76,6 +80,9 @@ def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float) -> Fille
     if found:
         at, each = min(found)
         return Filled(text=text[:at], tokens=len(kept), why="stop", stop=each, ms=ms)
+    if late:  # the rest of a line is worse than none
+        whole = text[: text.rfind("\n") + 1]
+        return Filled(text=whole if whole.strip() else text, tokens=len(kept), why="length", ms=ms)
     ended = canvas.ended and len(kept) == len(canvas.tokens)
     return Filled(text=text, tokens=len(kept), why="end" if ended else "length", ms=ms)
 

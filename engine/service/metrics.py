@@ -8,8 +8,12 @@ import sys
 from collections import Counter, deque
 from pathlib import Path
 
+from engine.audience import Fate
+
 _BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RECENT = 1000
+_MOST_FATES = 10_000
+"""More than anybody can be shown between two requests."""
 
 
 class Metrics:
@@ -17,6 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()  # (endpoint, outcome)
+        self.fates: Counter[str] = Counter()
         self.steps = 0
         self.latencies_s: deque[float] = deque(maxlen=_RECENT)
         self.waits_s: deque[float] = deque(maxlen=_RECENT)
@@ -33,6 +38,24 @@ class Metrics:
         self._sum_s += seconds
         self._buckets[next((i for i, bound in enumerate(_BOUNDS_S) if seconds <= bound), -1)] += 1
 
+    def told(self, fates: object) -> None:
+        """What a client says became of suggestions: a number for each `Fate`; anything else is ignored."""
+        if not isinstance(fates, dict):
+            return
+        for fate in Fate:
+            number = fates.get(fate.value)
+            if type(number) is int and 0 < number <= _MOST_FATES:
+                self.fates[fate.value] += number
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of suggestions that were accepted as a whole, of those sent; None before the first.
+
+        Not of those shown, since not every editor says what it has shown: so it is a bound from below.
+        """
+        offered = self.fates[Fate.OFFERED.value]
+        return self.fates[Fate.ACCEPTED.value] / offered if offered else None
+
     def quantile_ms(self, q: float) -> float | None:
         """Of the last answers' latencies; None before the first."""
         ordered = sorted(self.latencies_s)
@@ -45,6 +68,8 @@ class Metrics:
         lines = ["# TYPE infill_requests_total counter"]
         for (endpoint, outcome), count in sorted(self.requests.items()):
             lines.append(f'infill_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}} {count}')
+        lines.append("# TYPE infill_suggestions_total counter")
+        lines += [f'infill_suggestions_total{{fate="{f.value}"}} {self.fates[f.value]}' for f in Fate]
         lines += ["# TYPE infill_steps_total counter", f"infill_steps_total {self.steps}"]
         lines.append("# TYPE infill_latency_seconds histogram")
         total = 0

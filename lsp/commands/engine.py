@@ -137,6 +137,11 @@ def draw(state: dict[str, Any]) -> Any:
         share = state["cached_tokens"] / max(1, state["prompt_tokens"])
         add("cache", f"{used:.0f} of {limit:.0f} MiB, {share:.0%} of prompt tokens were in it")
     add("queue", f"{state['running']} at work, {state['waiting']} waiting")
+    if state["acceptance"] is not None:
+        became = state["suggestions"]
+        kinds = f"{became['partly_accepted']} in part, {became['rejected']} dismissed"
+        shown = f"{kinds}, {became['shown']} known to be shown"
+        add("suggestions", f"{state['acceptance']:.0%} of {became['offered']} accepted, {shown}")
     if state["p50_ms"] is not None:
         add("latency", f"p50 {state['p50_ms']:.0f} ms, p95 {state['p95_ms']:.0f} ms")
     add("answers", ", ".join(f"{name} {n}" for name, n in state["requests"].items()) or "none yet")

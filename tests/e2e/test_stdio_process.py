@@ -96,10 +96,11 @@ class Peer:
 
 
 @contextmanager
-def start(command: list[str]) -> Iterator[Peer]:
+def start(command: list[str], stderr: int = subprocess.PIPE) -> Iterator[Peer]:
+    """Nobody reads a pipe of its log while it runs: one that writes for long has to have another place."""
     pipe = subprocess.PIPE
     # Unbuffered, so that closing a pipe whose reader is gone has nothing left to write.
-    with subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=stderr) as process:
         try:
             yield Peer(process)
         finally:

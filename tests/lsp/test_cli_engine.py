@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.audience import Fate
 from engine.service.lifecycle import running
 from engine.service.place import FOLDER_VARIABLE, Place
 from engine.store import CONFIG_VARIABLE, chosen_model
 from lsp.commands.model import wanted_model
 from tests.engine.checkpoints import write_own_checkpoint
-from tests.engine.service.harness import client, own_place
+from tests.engine.service.harness import answer, client, own_place
 from tests.lsp.cli_harness import run_cli
 
 
@@ -43,8 +44,12 @@ def test_the_engine_is_started_shown_and_stopped(place: Place) -> None:
 
 def test_the_status_shows_model_and_clients_and_obeys_no_escapes(place: Place) -> None:
     engine = client(place)
+    for fate in (Fate.OFFERED, Fate.OFFERED, Fate.ACCEPTED):
+        engine.tell(fate)
+    answer(engine)
     shown = run_cli(["engine", "status"]).out.decode()
     engine.close()
+    assert "50% of 2 accepted" in shown
     assert "scripted: 0.0M parameters" in shown
     assert "infill, pid" in shown
     assert "\x1b" not in shown

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from engine.audience import Fate
 from engine.request import Segment, Stop
 from lsp.restraint import Pace
 from lsp.settings import Settings
@@ -98,8 +99,21 @@ async def test_a_suggestion_is_cut_to_the_lines_the_user_wants() -> None:
         assert texts(await session.inline(1, 4)) == ["a = 1\n    b = 2"]
 
 
-async def test_what_becomes_of_a_suggestion_reaches_the_server() -> None:
-    async with connect(ScriptedEngine(["value"]), options={"prefetch": False}) as session:
+class Asking(ScriptedEngine):
+    """Wants to know what becomes of its suggestions, as the shared engine does."""
+
+    def __init__(self, middles: list[str]) -> None:
+        super().__init__(middles)
+        self.fates: list[Fate] = []
+
+    def tell(self, fate: Fate) -> None:
+        """Note it."""
+        self.fates.append(fate)
+
+
+async def test_what_becomes_of_a_suggestion_reaches_the_server_and_the_engine() -> None:
+    engine = Asking(["value"])
+    async with connect(engine, options={"prefetch": False}) as session:
         session.open("x = \n")
         [item] = await session.inline(0, 4)
         session.notify("textDocument/didShowCompletion", {"item": item})
@@ -113,6 +127,7 @@ async def test_what_becomes_of_a_suggestion_reaches_the_server() -> None:
     names = ("offered", "shown", "partiallyAccepted", "accepted", "acceptedChars", "rejected")
     assert [status[name] for name in names] == [1, 1, 1, 1, 7, 0]
     assert status["p50Ms"] > 0
+    assert engine.fates == [Fate.OFFERED, Fate.SHOWN, Fate.PARTLY_ACCEPTED, Fate.ACCEPTED]
 
 
 @pytest.mark.parametrize("item", [None, {}, {"command": 3}, {"command": {"arguments": [7]}}, "x"])
@@ -127,10 +142,12 @@ async def test_a_broken_item_does_no_harm(item: object) -> None:
 
 
 async def test_a_dismissed_suggestion_is_not_shown_again_unless_asked_for() -> None:
-    async with connect(ScriptedEngine(["value"])) as session:
+    engine = Asking(["value"])
+    async with connect(engine) as session:
         session.open("x = \n")
         [item] = await session.inline(0, 4)
         await run(session, "infill.rejected", *item["command"]["arguments"])
+        assert engine.fates == [Fate.OFFERED, Fate.REJECTED]
         assert await session.inline(0, 4) == []
         assert "dismissed" in session.log[-1]
         assert len(await session.inline(0, 4, trigger=1)) == 1

@@ -46,8 +46,8 @@ async function open(url) {
 }
 
 /** Has the engine fill a hole; resolves when its answer has ended. */
-function fill(prefix) {
-  const body = JSON.stringify({ request: { prompt: { prefix, suffix: "\n" }, decoding: "denoise" } });
+function fill(prefix, fates = {}) {
+  const body = JSON.stringify({ request: { prompt: { prefix, suffix: "\n" }, decoding: "denoise" }, fates });
   const headers = { Authorization: `Bearer ${key}` };
   return fetch(`${address}/v1/fill`, { method: "POST", headers, body }).then((answer) => answer.text());
 }
@@ -62,11 +62,13 @@ test("status and the live canvas are shown, and what is denoised is text and not
   const page = await open(`${address}/?key=${key}`);
   await page.locator("#status").getByText(/pid \d+/).waitFor();
   assert.equal(await page.locator("#step").textContent(), "no canvas yet");
-  assert.match(await fill("def area(width, height):\n    return "), /event: end/);
+  const became = { offered: 4, accepted: 1 };
+  assert.match(await fill("def area(width, height):\n    return ", became), /event: end/);
   await page.getByText(/step \d+, done/).waitFor();
   await page.locator("#canvas span").first().waitFor();
   await page.locator("#status").getByText("embedded (cpu)").waitFor();
   await page.locator("#status").getByText(/p50 \d+ ms, p95 \d+ ms/).waitFor();
+  await page.locator("#status").getByText(/25% of 4 accepted/).waitFor();
   if (PICTURE) await page.screenshot({ path: PICTURE });
   // A key in the address is in the history; from now on the cookie is enough.
   await page.goto(`${address}/`);

@@ -50,7 +50,16 @@ return table.concat(found, '\\n')
 class Neovim:
     """A running Neovim with the plugin on its path, its window attached."""
 
-    def __init__(self, program: str, folder: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        *,
+        plugin: Path = PLUGIN,
+        before: str = "",
+    ) -> None:
+        """Start it with a plugin, ours unless another is named; `before` is done before that is read."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         private = {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
@@ -64,7 +73,9 @@ class Neovim:
                     "--clean",
                     "-n",
                     "--cmd",
-                    f"{_QUIET} | set rtp^={PLUGIN}",
+                    f"{_QUIET} | set rtp^={plugin}",
+                    "--cmd",
+                    before,
                 ],
             )
         self.nvim.ui_attach(WIDTH, HEIGHT, rgb=True)

@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,7 +45,7 @@ class Editor:
     """A language server with one document, and what it has tried to do to that."""
 
     def __init__(self, peer: Peer) -> None:
-        self._peer, self._ids, self._version = peer, 10, 1
+        self._peer, self._ids, self._version = peer, 1000, 1
         self.text = "x = "
         peer.initialize()
         document = {"uri": URI, "languageId": "python", "version": 1, "text": self.text}
@@ -93,11 +94,12 @@ class Ordeal:
         kind = self._chance.choice(self._kinds)
         kind()
         self.tally[kind.__name__.strip("_")] += 1
-        began = time.monotonic()
+        began, self._why = time.monotonic(), "nothing was suggested yet"
         try:
             until(self._serves)
-        except AssertionError:
-            raise AssertionError(f"it did not come back after {kind.__name__}: {self._why}") from None
+        except AssertionError as error:
+            where = f"round {self.tally.total()}, {kind.__name__}"
+            raise AssertionError(f"{where}: it did not come back: {self._why}; {error}") from error
         self.back_s.append(time.monotonic() - began)
         for link in self._open:
             link.close()
@@ -199,7 +201,7 @@ def ordeal(place: Place, rounds: int, seed: int) -> Ordeal:
     Raises:
         AssertionError: something was not as it has to be.
     """
-    with environment(place), start(_SERVER) as peer:
+    with environment(place), start(_SERVER, subprocess.DEVNULL) as peer:
         engine = client(place)
         trial = Ordeal(place, seed, Editor(peer), engine)
         for number in range(rounds):

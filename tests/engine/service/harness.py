@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EngineUnavailable
 from engine.request import DenoiseRequest, Priority, Prompt
 from engine.resident import ResidentEngine, open_resident
 from engine.service.lifecycle import start, stop
@@ -52,6 +53,14 @@ def answer(engine: ResidentEngine, prefix: str = "x = ") -> str:
     """What the last step's best canvas says."""
     *_, last = engine.denoise(ask(prefix), threading.Event())
     return last.canvases[0].text
+
+
+def answers(engine: ResidentEngine) -> bool:
+    """Whether the engine serves its client now."""
+    try:
+        return answer(engine) == "1"
+    except EngineUnavailable:
+        return False
 
 
 def until(happened: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:

@@ -11,10 +11,23 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from engine.audience import Fate
 from engine.errors import ModelNotFound
 from engine.remote import open_remote
+from engine.resident import ask_status
+from engine.service.lifecycle import running
 from engine.service.place import Address, Place
-from tests.engine.service.harness import ask, client, fake_service, own_place, post, talk
+from tests.engine.service.harness import (
+    answer,
+    answers,
+    ask,
+    client,
+    fake_service,
+    own_place,
+    post,
+    talk,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +193,46 @@ def test_prometheus_reads_the_metrics(service: Address) -> None:
     assert lines['infill_latency_seconds_bucket{le="+Inf"}'] == lines["infill_latency_seconds_count"]
 
 
+def test_what_became_of_suggestions_is_told_with_the_next_request() -> None:
+    with own_place() as alone:
+        engine = client(alone)
+        address = running(alone)
+        assert address is not None
+        assert ask_status(address)["acceptance"] is None
+        for fate in (Fate.OFFERED, Fate.OFFERED, Fate.OFFERED, Fate.OFFERED, Fate.SHOWN, Fate.ACCEPTED):
+            engine.tell(fate)
+        assert answer(engine) == "1"
+        assert answer(engine) == "1"  # which has nothing new to tell
+        state = ask_status(address)
+        engine.close()
+        said = talk(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
+    became = {"offered": 4, "shown": 1, "accepted": 1, "partly_accepted": 0, "rejected": 0}
+    assert (state["suggestions"], state["acceptance"]) == (became, 0.25)
+    assert 'infill_suggestions_total{fate="offered"} 4\n' in said
+
+
+def test_fates_wait_for_an_engine_that_can_be_told() -> None:
+    with own_place() as alone:
+        engine = client(alone)
+        engine.tell(Fate.OFFERED)
+        alone.socket.unlink()
+        until(lambda: answers(engine))
+        address = running(alone)
+        assert address is not None
+        assert ask_status(address)["suggestions"]["offered"] == 1
+        engine.close()
+
+
+@pytest.mark.parametrize("fates", [3, [], {"offered": -1}, {"offered": 10**9}, {"accepted": True}, {"x": 1}])
+def test_fates_that_cannot_be_are_ignored(service: Address, fates: object) -> None:
+    before = ask_status(service)["suggestions"]
+    status, _ = post(
+        service, "/v1/read", {"request": {"prompt": {"prefix": ""}, "text": "x"}, "fates": fates}
+    )
+    assert ask_status(service)["suggestions"] == before
+    assert status == 200
+
+
 def test_the_remote_client_speaks_to_an_openai_compatible_server(
     service: Address, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,9 +248,6 @@ def test_the_remote_client_speaks_to_an_openai_compatible_server(
 
 
 def test_a_client_is_listed_while_it_is_there(place: Place, service: Address) -> None:
-    from engine.resident import ask_status
-    from tests.engine.service.harness import until
-
     engine = client(place)
     assert [c["name"] for c in ask_status(service)["clients"]] == ["infill"]
     engine.close()

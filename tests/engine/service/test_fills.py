@@ -1,0 +1,57 @@
+"""What clients that know no canvases get of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import cast
+
+import pytest
+
+from engine.request import Canvas, CanvasToken, DenoiseRequest, Prompt, Step, Stop
+from engine.service.core import Origin, Service
+from engine.service.fills import Ask, Filled, fill
+
+
+class OneStep:
+    """Stands where the service is, and answers every request with one step."""
+
+    def __init__(self, text: str, stop: Stop) -> None:
+        token = CanvasToken(text=text, confidence=0.9)
+        canvas = Canvas(text=text, tokens=(token,), ended=True, score=0.0)
+        self._step = Step(number=1, canvases=(canvas,), elapsed_ms=1.0, stop=stop)
+
+    async def denoise(self, request: DenoiseRequest, origin: Origin) -> AsyncGenerator[Step]:
+        """The step."""
+        yield self._step
+
+
+def filled(text: str, stop: Stop, *stops: str) -> Filled:
+    ask = Ask(prompt=Prompt(prefix=""), tokens=16, stop=stops, deadline_ms=250.0)
+    [answer] = asyncio.run(fill(cast("Service", OneStep(text, stop)), ask, Origin(endpoint="infill")))
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a = 1\n    b = (", "a = 1\n"),
+        ("a = 1\n", "a = 1\n"),
+        ("\n    retu", "\n    retu"),  # no line is whole: what there is
+        ("retu", "retu"),
+        ("", ""),
+    ],
+)
+def test_a_deadline_leaves_whole_lines_and_is_told_as_a_limit(text: str, left: str) -> None:
+    answer = filled(text, Stop.DEADLINE)
+    assert (answer.text, answer.why) == (left, "length")
+
+
+def test_what_was_ready_in_time_is_left_as_it_is() -> None:
+    answer = filled("a = 1\n    b = 2", Stop.CONFIDENT)
+    assert (answer.text, answer.why) == ("a = 1\n    b = 2", "end")
+
+
+def test_a_stop_string_counts_before_the_deadline() -> None:
+    answer = filled("a = 1\n    b = (", Stop.DEADLINE, "b")
+    assert (answer.text, answer.why, answer.stop) == ("a = 1\n    ", "stop", "b")
