@@ -22,6 +22,7 @@ from infill.languages import PLAIN
 from lsp import features
 from lsp.checker import Checker
 from lsp.documents import Documents
+from lsp.early import Met, meet
 from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
 from lsp.indexing import Indexing
 from lsp.loading import RESIDENT, Loader, Loading, loader_of
@@ -33,7 +34,7 @@ from lsp.protocol import Protocol
 from lsp.restraint import Pace
 from lsp.settings import Settings
 from lsp.status import NOTIFICATION, Status
-from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
+from lsp.transport import Connection, PipeWriter, end_with_client, is_alive, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
 from lsp.workspace import Folders
@@ -187,8 +188,8 @@ class InfillServer(LanguageServer):
             logger.error("a background task failed", exc_info=error)
 
 
-def serve_stdio(options: ServerOptions, loader: Loader | None = None) -> int:
-    """Serve one client over standard input and output; returns the exit code.
+def serve_stdio(options: ServerOptions, loader: Loader | None = None, met: Met | None = None) -> int:
+    """Serve one client over standard input and output; returns the exit code. `met` if it was met already.
 
     That is 0 after `shutdown` and `exit`, and 1 if the client left otherwise.
 
@@ -196,12 +197,16 @@ def serve_stdio(options: ServerOptions, loader: Loader | None = None) -> int:
         OSError: the log file cannot be written.
     """
     set_up_logging(options.log_file, options.log_level)
+    client = met or meet()
     server: list[InfillServer] = []
 
     async def run() -> int:
         server.append(InfillServer(options, loader))
         connection = Connection(server[0].protocol)
-        server[0].protocol.set_writer(PipeWriter(claim_stdout(), connection))
+        server[0].protocol.answered = client.answered
+        server[0].protocol.set_writer(PipeWriter(client.pipe, connection))
+        if client.received:
+            connection.feed(client.received)
         start_reading(sys.stdin.fileno(), connection)
         return await server[0].serve(connection, watch=True)
 

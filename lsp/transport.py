@@ -95,18 +95,6 @@ class PipeWriter:
         """Nothing: the process is about to end."""
 
 
-def claim_stdout() -> BinaryIO:
-    """Keep standard output for the protocol; what else is printed goes to standard error from now on.
-
-    Libraries print, and compiled ones do not ask `sys.stdout`, so it is the descriptor that is replaced.
-    """
-    sys.stdout.flush()
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return pipe
-
-
 def start_reading(descriptor: int, connection: Connection) -> None:
     """Feed what arrives at a descriptor to the connection, on a thread.
 
