@@ -41,12 +41,14 @@ COMMANDS = (
 class Met:
     """A client on standard input and output: what it has sent so far, and whether it was answered.
 
-    `answered` is the id of the `initialize` that was, None if none was.
+    `answered` is the id of the `initialize` that was, None if none was; `process_id` is then the client's
+    process, if it was alive at the time.
     """
 
     pipe: BinaryIO
     received: bytes
     answered: int | str | None = None
+    process_id: int | None = None
 
 
 def meet() -> Met:
@@ -67,13 +69,15 @@ def meet() -> Met:
     result = initialize_result(message)
     if result is None:
         return Met(pipe=pipe, received=received)
+    process = message["params"].get("processId")  # which may be gone as soon as it has its answer
+    alive = process if process is not None and is_alive(process) else None
     body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
     try:
         pipe.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         pipe.flush()
     except OSError:
         pass  # the client is gone, which the server will notice
-    return Met(pipe=pipe, received=received, answered=message["id"])
+    return Met(pipe=pipe, received=received, answered=message["id"], process_id=alive)
 
 
 def initialize_result(message: Json) -> Json | None:
@@ -86,8 +90,9 @@ def initialize_result(message: Json) -> Json | None:
     ):
         return None
     given = params.get("capabilities")
-    ordinary = isinstance(given, dict) and _is_id(message.get("id")) and _is_ordinary(params)
-    if not ordinary or not all(isinstance(group, dict | None) for group in given.values()):
+    if not isinstance(given, dict) or not _is_id(message.get("id")) or not _is_ordinary(params):
+        return None
+    if not all(isinstance(group, dict | None) for group in given.values()):
         return None
     document = given.get("textDocument") or {}
     offered = (given.get("general") or {}).get("positionEncodings")
@@ -171,3 +176,33 @@ def _is_ordinary(params: Json) -> bool:
             for folder in folders or ()
         )
     )
+
+
+if sys.platform == "win32":
+
+    def is_alive(process_id: int) -> bool:
+        """Whether a process exists."""
+        import ctypes
+
+        synchronize, timeout = 0x00100000, 0x00000102
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, process_id)
+        if not handle:
+            return False
+        try:
+            return bool(ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout)
+        finally:
+            ctypes.windll.kernel32.CloseHandle(handle)
+
+else:
+
+    def is_alive(process_id: int) -> bool:
+        """Whether a process exists; one whose parent has yet to collect it still does."""
+        if process_id <= 0:
+            return False
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            return True  # it is there, only not ours
+        return True

@@ -161,7 +161,7 @@ class Protocol(LanguageServerProtocol):
             if sent == self.answered:
                 self.answered = None
                 return
-        super()._send_data(data)  # type: ignore[no-untyped-call]
+        super()._send_data(data)
 
     def _refuse_message(self, data: dict[str, Any], error: JsonRpcException) -> None:
         method = data.get("method")

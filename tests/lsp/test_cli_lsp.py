@@ -19,8 +19,8 @@ MET = Met(pipe=io.BytesIO(), received=b"")
 
 @pytest.fixture(autouse=True)
 def client() -> Iterator[None]:
-    """Nobody is met on the tests' own standard input."""
-    with mock.patch("lsp.arguments.server.meet", return_value=MET):
+    """Nobody is met on the tests' own standard input, and the tests' own log stays as it is."""
+    with mock.patch("lsp.arguments.server.meet", return_value=MET), mock.patch("lsp.logs.set_up_logging"):
         yield
 
 
