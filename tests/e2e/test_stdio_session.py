@@ -140,7 +140,8 @@ def test_switches_ignore_files_secrets_and_trust(tmp_path: Path) -> None:
 
     trusted, restricted = reasons(False), reasons(True)
     assert set(trusted) == set(silent)
-    assert "infill.toml" in trusted["app.js"]
+    assert trusted["app.js"] == "suggestions are switched off for javascript"
+    assert "old" in trusted["old/app.py"]
     assert ".infillignore" in trusted["generated/app.py"]
     assert ".gitignore" in trusted["build/app.py"]
     # Without trust the project's own file has no say; what is to be left alone still is.
