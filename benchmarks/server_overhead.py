@@ -102,15 +102,16 @@ def keystrokes(count: int, warm_up: int) -> dict[str, Times]:
     assert opened is not None
     assert opened.document.is_read(0, 0)
     draw = random.Random(0)
-    change, parse = Times(), Times()
+    change, parse, both = Times(), Times(), Times()
     for n in range(warm_up + count):
         line, counted = draw.randrange(5000) * 10 + 4, n >= warm_up
-        with change.one(counted=counted):
-            documents.change(URI, n + 2, [Change(text="x", start=(line, 8), end=(line, 8))])
-            at = opened.lines.offset(line, 8, documents.encoding)
-        with parse.one(counted=counted):
-            assert opened.document.is_read(at, at)
-    return {"change_50k_lines": change, "parse_50k_lines": parse}
+        with both.one(counted=counted):
+            with change.one(counted=counted):
+                documents.change(URI, n + 2, [Change(text="x", start=(line, 8), end=(line, 8))])
+                at = opened.lines.offset(line, 8, documents.encoding)
+            with parse.one(counted=counted):
+                assert opened.document.is_read(at, at)
+    return {"change_50k_lines": change, "parse_50k_lines": parse, "keystroke_50k_lines": both}
 
 
 def main() -> None:

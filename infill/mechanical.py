@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from infill.brackets import imbalance
+from infill.checks import check_balance
 from infill.damage import damage, faults_with
 from infill.document import Document
 from infill.indentation import indent_of, indent_unit
@@ -48,6 +50,10 @@ class Fill:
     def damage(self, text: str) -> int:
         """What is wrong with the whole text once `text` stands there; 0 is nothing."""
         return damage(self.document, self.start, self.end, self.native(text))
+
+    def is_balanced(self, text: str) -> bool:
+        """Whether no more brackets and quotes lack a partner with `text` than without."""
+        return check_balance(imbalance(self.document, self.start, self.end, self.native(text))) is None
 
     def native(self, text: str) -> str:
         """`text` with the line endings of the document."""

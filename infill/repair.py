@@ -73,8 +73,7 @@ def repair(
     # Grammars know no bare carriage return as a line's end, and what takes too long to parse is not known.
     if before in (0, UNREADABLE) or newline_of(document.text, fill.start) == "\r":
         return _result(fill, fill.text, How.KEPT, 0)
-    found = _found(engine, fill, prompt, ends, cancelled, seed)
-    better = [(left, candidate, how) for left, candidate, how in found if left < before]
+    better = _better(engine, fill, prompt, before, ends, cancelled, seed)
     if not better or cancelled.is_set():
         return _result(fill, fill.text, How.KEPT, before)
     least = min(left for left, _, _ in better)
@@ -142,23 +141,36 @@ def _against(document: Document, hole: Hole, start: int, found: Repaired, lenien
     return "" if at_fault is Blame.FILL else "what stands around it does not parse either"
 
 
-def _found(
-    engine: Engine, fill: Fill, prompt: Prompt, ends: float | None, cancelled: threading.Event, seed: int
+def _better(
+    engine: Engine,
+    fill: Fill,
+    prompt: Prompt,
+    before: int,
+    ends: float | None,
+    cancelled: threading.Event,
+    seed: int,
 ) -> list[tuple[int, str, How]]:
-    """The candidates with what is wrong with each; the denoiser's come first."""
+    """The candidates with less wrong than `before`, and with how much; the denoiser's come first.
+
+    A text that parses because it opens or closes what is not its own to open or close is no better.
+    """
     cuts: list[tuple[int, str, How]] = []
-    for candidate, how in mechanical(fill):
-        if cancelled.is_set() or _is_over(ends):
+    for tried, (candidate, how) in enumerate(mechanical(fill)):
+        if cancelled.is_set() or _is_over(ends) or tried >= _PARSED:
             break
-        cuts.append((fill.damage(candidate), candidate, how))
-        if sum(left == 0 for left, _, _ in cuts) >= _SCORED or len(cuts) >= _PARSED:
-            break
+        left = fill.damage(candidate)
+        if left < before and fill.is_balanced(candidate):
+            cuts.append((left, candidate, how))
+            if sum(wrong == 0 for wrong, _, _ in cuts) >= _SCORED:
+                break
     whole = [candidate for left, candidate, how in cuts if left == 0 and how is How.CUT]
     anew: list[tuple[int, str, How]] = []
     if not cancelled.is_set() and not _is_over(ends):
         sound = max(map(len, whole), default=0)
         for candidate in renoised(engine, fill, prompt, sound, ends, seed, cancelled):
-            anew.append((fill.damage(candidate), candidate, How.RENOISED))
+            left = fill.damage(candidate)
+            if left < before and fill.is_balanced(candidate):
+                anew.append((left, candidate, How.RENOISED))
     return anew + cuts
 
 

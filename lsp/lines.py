@@ -7,11 +7,12 @@ from 0; offsets are code points from 0. Positions never fail: what lies outside 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from enum import Enum
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_BLOCK = 256  # lines
 
 
 class Encoding(Enum):
@@ -25,20 +26,23 @@ class Encoding(Enum):
 class Lines:
     """The line starts of one text.
 
-    Starts behind the last edit are kept relative to that edit (`_shift` is added when they are read), so
-    that typing in one place costs the same in a long file as in a short one.
+    They are kept in blocks, relative to where each block begins, so that an edit anywhere costs one block
+    and a number for each of the others: far less than a number for every line behind it.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
-        self._gap = len(self._starts)  # starts from this index on lack `_shift`
-        self._shift = 0
+        starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._count = len(starts)
+        self._blocks: list[list[int]] = []  # line starts, less the block's base
+        self._bases: list[int] = []  # offsets of the blocks' first lines
+        self._firsts: list[int] = []  # and the numbers of these lines
+        self._put(0, 0, starts, 0)
 
     @property
     def count(self) -> int:
         """How many lines there are; at least one, and the last has no line ending."""
-        return len(self._starts)
+        return self._count
 
     def replace(self, text: str, start: int, end: int, new_length: int) -> None:
         """Take `text`, which has `new_length` characters where the old text had `start` to `end`.
@@ -46,18 +50,23 @@ class Lines:
         Only a start within the edit can come or go, both ends included: whether one is at `start`
         depends on the characters on both sides of it, which is how a \\r\\n is split or joined.
         """
-        self._move_gap(self._before(start))
-        first, behind = self._gap, self._before(end + 1)
-        new_end = start + new_length
+        first, behind = self._before(start), self._before(end + 1)
+        new_end, shift = start + new_length, new_length - (end - start)
         # The window reaches one character beyond the edit on both sides, for the sake of \\r\\n.
         ends = (match.end() for match in _LINE_END.finditer(text, max(start - 1, 0), new_end + 1))
         fresh = [s for s in ends if start <= s <= new_end]
         if start == 0:
             fresh.insert(0, 0)
+        low, high = self._block(first), self._block(max(first, behind - 1))
+        above = self._absolute(low)[: first - self._firsts[low]]
+        below = [s + shift for s in self._absolute(high)[behind - self._firsts[high] :]]
+        begin, more = self._firsts[low], len(fresh) - (behind - first)
+        for at in range(high + 1, len(self._blocks)):
+            self._bases[at] += shift
+            self._firsts[at] += more
         self._text = text
-        self._starts[first:behind] = fresh
-        self._gap = first + len(fresh)
-        self._shift += new_length - (end - start)
+        self._count += more
+        self._put(low, high + 1, [*above, *fresh, *below], begin)
 
     def offset(self, line: int, column: int, encoding: Encoding) -> int:
         """The offset of a position.
@@ -65,7 +74,7 @@ class Lines:
         A column past the line's end is its end (before the line ending), a line past the last is the end
         of the text, and a column within a character is the character's start.
         """
-        if line >= len(self._starts):
+        if line >= self._count:
             return len(self._text)
         if line < 0:
             return 0
@@ -82,24 +91,37 @@ class Lines:
     def _span(self, line: int) -> tuple[int, int]:
         """Where a line's characters begin and end, its line ending excluded."""
         start = self._start(line)
-        if line + 1 == len(self._starts):
+        if line + 1 == self._count:
             return start, len(self._text)
         end = self._start(line + 1)
         return start, end - (2 if self._text.endswith("\r\n", start, end) else 1)
 
     def _start(self, line: int) -> int:
-        return self._starts[line] + (self._shift if line >= self._gap else 0)
+        at = self._block(line)
+        return self._bases[at] + self._blocks[at][line - self._firsts[at]]
 
     def _before(self, offset: int) -> int:
         """How many lines begin before an offset."""
-        return bisect_left(range(len(self._starts)), offset, key=self._start)
+        at = bisect_left(self._bases, offset) - 1
+        if at < 0:
+            return 0
+        return self._firsts[at] + bisect_left(self._blocks[at], offset - self._bases[at])
 
-    def _move_gap(self, index: int) -> None:
-        if index < self._gap:
-            self._starts[index : self._gap] = [s - self._shift for s in self._starts[index : self._gap]]
-        else:
-            self._starts[self._gap : index] = [s + self._shift for s in self._starts[self._gap : index]]
-        self._gap = index
+    def _block(self, line: int) -> int:
+        """Which block a line is in; the last one for a line past the last."""
+        return bisect_right(self._firsts, line) - 1
+
+    def _absolute(self, at: int) -> list[int]:
+        base = self._bases[at]
+        return [base + s for s in self._blocks[at]]
+
+    def _put(self, low: int, high: int, starts: list[int], line: int) -> None:
+        """Put `starts`, of which the first is that of `line`, in the place of the blocks `low` to `high`."""
+        size = _BLOCK if len(starts) > 2 * _BLOCK else max(1, len(starts))
+        cuts = range(0, len(starts), size)
+        self._bases[low:high] = [starts[cut] for cut in cuts]
+        self._firsts[low:high] = [line + cut for cut in cuts]
+        self._blocks[low:high] = [[s - starts[cut] for s in starts[cut : cut + size]] for cut in cuts]
 
 
 def units(text: str, encoding: Encoding) -> int:

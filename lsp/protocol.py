@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cattrs import Converter
@@ -79,6 +79,8 @@ class Protocol(LanguageServerProtocol):
     def __init__(self, server: LanguageServer, converter: Converter) -> None:
         super().__init__(server, converter)
         self.on_exit: Callable[[int], None] = lambda code: None
+        self.answered: int | str | None = None
+        """The id of an `initialize` that has its answer already (see `lsp.early`)."""
         self._initialized = False
 
     @property
@@ -145,7 +147,21 @@ class Protocol(LanguageServerProtocol):
             if data.get("method") != types.INITIALIZE:
                 raise
         logger.warning("the client's capabilities have values unknown to us; most are ignored")
-        return self.structure_message(_essential(data))
+        try:
+            return self.structure_message(_essential(data, _READ_CAPABILITIES))
+        except JsonRpcException:
+            if self.answered is None:
+                raise
+        # It has been told that all is well, and by these it counts its columns.
+        return self.structure_message(_essential(data, _READ_CAPABILITIES[:1]))
+
+    def _send_data(self, data: Any) -> None:
+        if self.answered is not None:
+            sent = data.get("id") if isinstance(data, dict) else getattr(data, "id", None)
+            if sent == self.answered:
+                self.answered = None
+                return
+        super()._send_data(data)
 
     def _refuse_message(self, data: dict[str, Any], error: JsonRpcException) -> None:
         method = data.get("method")
@@ -194,14 +210,14 @@ def _id_of(data: object) -> int | str | None:
     return found if isinstance(found, int | str) and not isinstance(found, bool) else None
 
 
-def _essential(initialize: dict[str, Any]) -> dict[str, Any]:
-    """An `initialize` request without what we do not read."""
+def _essential(initialize: dict[str, Any], read: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """An `initialize` request without the capabilities that are not `read`."""
     params = initialize.get("params")
     if not isinstance(params, dict):
         return initialize
     given = params.get("capabilities")
     capabilities: dict[str, dict[str, Any]] = {}
-    for group, name in _READ_CAPABILITIES:
+    for group, name in read:
         section = given.get(group) if isinstance(given, dict) else None
         if isinstance(section, dict) and name in section:
             capabilities.setdefault(group, {})[name] = section[name]

@@ -22,6 +22,7 @@ from infill.languages import PLAIN
 from lsp import features
 from lsp.checker import Checker
 from lsp.documents import Documents
+from lsp.early import Met, is_alive, meet
 from lsp.features.notebook import SYNC_OPTIONS as NOTEBOOK_SYNC
 from lsp.indexing import Indexing
 from lsp.loading import RESIDENT, Loader, Loading, loader_of
@@ -33,7 +34,7 @@ from lsp.protocol import Protocol
 from lsp.restraint import Pace
 from lsp.settings import Settings
 from lsp.status import NOTIFICATION, Status
-from lsp.transport import Connection, PipeWriter, claim_stdout, end_with_client, is_alive, start_reading
+from lsp.transport import Connection, PipeWriter, end_with_client, start_reading
 from lsp.version import __version__
 from lsp.work import Worker
 from lsp.workspace import Folders
@@ -85,6 +86,8 @@ class InfillServer(LanguageServer):
         self._loader = loader
         self._told: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.seen_alive: int | None = None
+        """A process that was there when the client was met, even if it is gone by now."""
         self._connection: Connection | None = None
         features.register(self)
 
@@ -137,7 +140,7 @@ class InfillServer(LanguageServer):
         """
         if process_id is None or self._connection is None:
             return
-        if is_alive(process_id):
+        if is_alive(process_id) or process_id == self.seen_alive:
             self.background(end_with_client(process_id, self._connection))
         else:
             logger.info("the client's process %d cannot be seen from here", process_id)
@@ -187,8 +190,8 @@ class InfillServer(LanguageServer):
             logger.error("a background task failed", exc_info=error)
 
 
-def serve_stdio(options: ServerOptions, loader: Loader | None = None) -> int:
-    """Serve one client over standard input and output; returns the exit code.
+def serve_stdio(options: ServerOptions, loader: Loader | None = None, met: Met | None = None) -> int:
+    """Serve one client over standard input and output; returns the exit code. `met` if it was met already.
 
     That is 0 after `shutdown` and `exit`, and 1 if the client left otherwise.
 
@@ -196,12 +199,16 @@ def serve_stdio(options: ServerOptions, loader: Loader | None = None) -> int:
         OSError: the log file cannot be written.
     """
     set_up_logging(options.log_file, options.log_level)
+    client = met or meet()
     server: list[InfillServer] = []
 
     async def run() -> int:
         server.append(InfillServer(options, loader))
         connection = Connection(server[0].protocol)
-        server[0].protocol.set_writer(PipeWriter(claim_stdout(), connection))
+        server[0].protocol.answered, server[0].seen_alive = client.answered, client.process_id
+        server[0].protocol.set_writer(PipeWriter(client.pipe, connection))
+        if client.received:  # handled once `serve` has begun
+            asyncio.get_running_loop().call_soon(connection.feed, client.received)
         start_reading(sys.stdin.fileno(), connection)
         return await server[0].serve(connection, watch=True)
 

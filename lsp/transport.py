@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections import deque
 from typing import BinaryIO
 
+from lsp.early import is_alive
 from lsp.framing import Framer
 from lsp.protocol import Protocol
 
@@ -95,18 +95,6 @@ class PipeWriter:
         """Nothing: the process is about to end."""
 
 
-def claim_stdout() -> BinaryIO:
-    """Keep standard output for the protocol; what else is printed goes to standard error from now on.
-
-    Libraries print, and compiled ones do not ask `sys.stdout`, so it is the descriptor that is replaced.
-    """
-    sys.stdout.flush()
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return pipe
-
-
 def start_reading(descriptor: int, connection: Connection) -> None:
     """Feed what arrives at a descriptor to the connection, on a thread.
 
@@ -136,33 +124,3 @@ async def end_with_client(process_id: int, connection: Connection) -> None:
         await asyncio.sleep(_ALIVE_POLL_S)
     logger.warning("the client's process %d is gone", process_id)
     connection.end(1)
-
-
-if sys.platform == "win32":
-
-    def is_alive(process_id: int) -> bool:
-        """Whether a process exists."""
-        import ctypes
-
-        synchronize, timeout = 0x00100000, 0x00000102
-        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, process_id)
-        if not handle:
-            return False
-        try:
-            return bool(ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout)
-        finally:
-            ctypes.windll.kernel32.CloseHandle(handle)
-
-else:
-
-    def is_alive(process_id: int) -> bool:
-        """Whether a process exists; one whose parent has yet to collect it still does."""
-        if process_id <= 0:
-            return False
-        try:
-            os.kill(process_id, 0)
-        except ProcessLookupError:
-            return False
-        except (OSError, OverflowError):
-            return True  # it is there, only not ours
-        return True

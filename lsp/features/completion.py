@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from lsp.answer import answering
+from lsp.early import TRIGGERS
 from lsp.popup import popup_item, preview
 from lsp.snapshot import Empty, snapshot
 from lsp.suggest import Work, suggest
@@ -17,13 +18,11 @@ from lsp.suggest import Work, suggest
 if TYPE_CHECKING:
     from lsp.server import InfillServer
 
-_TRIGGERS = [".", "(", "=", ","]
-
 
 def register(server: InfillServer) -> None:
     """Connect both methods to a server; whether they are advertised is seen when the client says hello."""
     options = types.CompletionOptions(
-        trigger_characters=_TRIGGERS,
+        trigger_characters=list(TRIGGERS),
         resolve_provider=True,
         completion_item=types.ServerCompletionItemOptions(label_details_support=True),
     )

@@ -47,6 +47,10 @@ class Peer:
         message: Json = {"jsonrpc": "2.0", "method": method, "params": params}
         self.write(frame(message if message_id is None else {**message, "id": message_id}))
 
+    def write_answer(self, message_id: int | str, result: object) -> None:
+        """Answer what the server asked."""
+        self.write(frame({"jsonrpc": "2.0", "id": message_id, "result": result}))
+
     def write(self, data: bytes) -> None:
         """Send bytes."""
         self.stdin.write(data)

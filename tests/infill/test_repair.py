@@ -91,6 +91,14 @@ def test_a_comment_that_swallows_the_rest_of_the_line_is_cut() -> None:
     assert "#" not in repaired("x = [█, 2]\n", " [1 # one").text
 
 
+def test_what_parses_but_closes_too_much_is_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the parser says of it: the likeliest of several is the first where all are alike."""
+    candidates = [(" 1)", How.CLOSED), (' 1"', How.CLOSED), (" 1", How.CUT), (" 12", How.CUT)]
+    monkeypatch.setattr("infill.repair.mechanical", lambda fill: iter(candidates))
+    monkeypatch.setattr("infill.mechanical.damage", lambda document, start, end, new: int(new == " 1 1"))
+    assert repaired("x = █\ny = 2\n", " 1 1", "(").text == " 1"
+
+
 def test_nothing_is_repaired_without_a_grammar() -> None:
     assert repaired("a (█\n", "[[", language="plaintext").how is How.KEPT
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
+from lsp.early import Met
 from lsp.server import ServerOptions
 from tests.lsp.cli_harness import run_cli
+
+MET = Met(pipe=io.BytesIO(), received=b"")
+
+
+@pytest.fixture(autouse=True)
+def client() -> Iterator[None]:
+    """Nobody is met on the tests' own standard input, and the tests' own log stays as it is."""
+    with mock.patch("lsp.arguments.server.meet", return_value=MET), mock.patch("lsp.logs.set_up_logging"):
+        yield
 
 
 def test_stdio_is_the_default_and_its_exit_code_is_ours() -> None:
     with mock.patch("lsp.server.serve_stdio", return_value=1) as serve:
         assert run_cli(["lsp"]).code == 1
-    serve.assert_called_once_with(ServerOptions(model=None, log_file=None, log_level=logging.WARNING))
+    serve.assert_called_once_with(
+        ServerOptions(model=None, log_file=None, log_level=logging.WARNING), met=MET
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from lsp import lines
 from lsp.documents import Change, Documents
 from lsp.lines import Encoding, Lines
+from tests.infill.test_document import BASE, CODE, assert_fresh
 from tests.lsp.session import URI, connect
 from tests.lsp.test_lines import random_text, reference_offset
 
@@ -46,6 +47,28 @@ def test_a_thousand_random_edits_agree_with_the_reference(encoding: Encoding) ->
         assert document.document.text == expected
         assert document.version == version
         assert document.lines.count == Lines(expected).count
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_thousand_random_edits_of_code_parse_as_a_fresh_text(encoding: Encoding, seed: int) -> None:
+    """Four times 250 in each encoding: text and tree after every edit, positions in the client's units."""
+    rng = random.Random(f"{encoding.value} {seed}")
+    documents = Documents(encoding)
+    short = BASE[: BASE.index("def größe_4")]
+    expected = short
+    documents.open(URI, "python", 1, expected)
+    for version in range(2, 252):
+        new = "".join(rng.choice(CODE) for _ in range(rng.randrange(5 if len(expected) < len(short) else 2)))
+        line, column = rng.randrange(expected.count("\n") + 2), rng.randrange(30)
+        longer = (line, column + rng.randrange(8)) if rng.random() < 0.8 else (line + 1, rng.randrange(8))
+        change = Change(text=new, start=(line, column), end=longer)
+        expected = spliced(expected, change, encoding)
+        assert documents.change(URI, version, [change])
+        opened = documents.get(URI)
+        assert opened is not None
+        assert opened.document.text == expected
+        assert_fresh(opened.document)
 
 
 async def test_a_range_the_wrong_way_round_is_turned() -> None:

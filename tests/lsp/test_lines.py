@@ -129,21 +129,16 @@ def test_columns_within_a_character_are_its_start() -> None:
     assert [units("a👩b", encoding) for encoding in Encoding] == [6, 4, 3]
 
 
-def test_an_edit_looks_at_no_more_than_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Typing at the top of a long file must not walk all of its lines."""
+@pytest.mark.parametrize("line", [2, 25_000, 49_990])
+def test_an_edit_looks_at_no_more_than_its_surroundings(line: int) -> None:
+    """Typing anywhere in a long file must not walk all of its lines, wherever one typed before."""
     text = "line\n" * 50_000
     lines = Lines(text)
-    reads = 0
-    start_of = Lines._start
-
-    def counted(self: Lines, line: int) -> int:
-        nonlocal reads
-        reads += 1
-        return start_of(self, line)
-
-    monkeypatch.setattr(Lines, "_start", counted)
-    for i in range(10):
-        text = text[: 12 + i] + "x" + text[12 + i :]
-        lines.replace(text, 12 + i, 12 + i, 1)
-    assert reads < 10 * 50
-    assert lines.offset(49_999, 4, Encoding.UTF16) == 5 * 49_999 + 4 + 10
+    for at in (5 * line, 5 * (50_000 - line)):
+        before = list(lines._blocks)
+        text = text[:at] + "x\n" + text[at:]
+        lines.replace(text, at, at, 2)
+        assert max(map(len, lines._blocks)) < 1000
+        kept = {id(block) for block in lines._blocks} & {id(block) for block in before}
+        assert len(kept) >= len(before) - 1
+    assert lines.offset(50_001, 4, Encoding.UTF16) == 5 * 49_999 + 4 + 4
