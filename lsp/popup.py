@@ -57,15 +57,20 @@ def popup_item(server: InfillServer, asked: Asked, suggestion: Suggestion) -> ty
 
 
 def preview(asked: Asked, suggestion: Suggestion) -> str:
-    """The lines a suggestion touches, before and after, as a diff in Markdown."""
+    """The lines a suggestion touches, before and after, as a diff."""
     text = asked.document.text
     begin, end = line_start(text, suggestion.start), line_end(text, suggestion.end)
     before = with_line_feeds(text[begin:end])
     after = with_line_feeds(text[begin : suggestion.start] + suggestion.text + text[suggestion.end : end])
     removed = [f"-{line}" for line in before.split("\n") if line.strip()]
     added = [f"+{line}" for line in after.split("\n")]
-    fence = "`" * max(3, _longest_run(after) + 1)
-    return "\n".join([f"{fence}diff", *removed, *added, fence])
+    return "\n".join([*removed, *added])
+
+
+def fenced(diff: str) -> str:
+    """A diff as Markdown."""
+    fence = "`" * max(3, _longest_run(diff) + 1)
+    return f"{fence}diff\n{diff}\n{fence}"
 
 
 def _longest_run(text: str) -> int:

@@ -11,7 +11,7 @@ from lsprotocol import types
 
 from lsp.answer import answering
 from lsp.early import TRIGGERS
-from lsp.popup import popup_item, preview
+from lsp.popup import fenced, popup_item, preview
 from lsp.snapshot import Empty, snapshot
 from lsp.suggest import Work, suggest
 
@@ -41,9 +41,20 @@ def register(server: InfillServer) -> None:
         name = item.data.get("id") if isinstance(item.data, dict) else None
         offer = server.offers.get(str(name))
         if offer is not None:
-            value = preview(offer.asked, offer.suggestion)
-            item.documentation = types.MarkupContent(kind=types.MarkupKind.Markdown, value=value)
+            item.documentation = _documentation(server, preview(offer.asked, offer.suggestion))
         return item
+
+
+def _documentation(server: InfillServer, diff: str) -> types.MarkupContent | str:
+    """The preview in a format the client reads: one that names none is given plain text."""
+    completion = getattr(server.client_capabilities.text_document, "completion", None)
+    item = completion.completion_item if completion is not None else None
+    formats = (item.documentation_format if item is not None else None) or ()
+    if types.MarkupKind.Markdown in formats:
+        return types.MarkupContent(kind=types.MarkupKind.Markdown, value=fenced(diff))
+    if types.MarkupKind.PlainText in formats:
+        return types.MarkupContent(kind=types.MarkupKind.PlainText, value=diff)
+    return diff
 
 
 async def _items(

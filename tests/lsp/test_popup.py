@@ -22,6 +22,11 @@ async def complete(session: Session, line: int, column: int) -> Json:
     return result
 
 
+def reads(*formats: str) -> Json:
+    """The capabilities of a client that reads documentation in these formats."""
+    return {"textDocument": {"completion": {"completionItem": {"documentationFormat": [*formats]}}}}
+
+
 @pytest.mark.parametrize(
     ("capabilities", "popup", "there"),
     [
@@ -44,7 +49,9 @@ async def test_it_is_there_where_there_is_no_ghost_text(capabilities: Json, popu
 
 
 async def test_an_entry_says_what_it_is_and_sorts_last() -> None:
-    async with connect(ScriptedEngine(["value = 1\n    return `value`\n"])) as session:
+    async with connect(
+        ScriptedEngine(["value = 1\n    return `value`\n"]), capabilities=reads("markdown", "plaintext")
+    ) as session:
         session.open("def f():\n    val\n")
         answer = await complete(session, 1, 7)
         [item] = answer["items"]
@@ -70,13 +77,26 @@ async def test_an_entry_says_what_it_is_and_sorts_last() -> None:
     ]
 
 
-async def test_several_lines_are_marked_in_the_label_and_shown_in_the_preview() -> None:
-    async with connect(ScriptedEngine(["a = 1\n    b = 2\n"])) as session:
+@pytest.mark.parametrize(
+    ("capabilities", "shown"),
+    [
+        (
+            reads("plaintext", "markdown"),
+            {"kind": "markdown", "value": "```diff\n+    a = 1\n+    b = 2\n```"},
+        ),
+        (reads("plaintext"), {"kind": "plaintext", "value": "+    a = 1\n+    b = 2"}),
+        ({}, "+    a = 1\n+    b = 2"),  # as Helix and Eglot, which name no format
+    ],
+)
+async def test_several_lines_are_marked_in_the_label_and_shown_in_the_preview(
+    capabilities: Json, shown: Json | str
+) -> None:
+    async with connect(ScriptedEngine(["a = 1\n    b = 2\n"]), capabilities=capabilities) as session:
         session.open("def f():\n    \n")
         [item] = (await complete(session, 1, 4))["items"]
         resolved = (await session.request("completionItem/resolve", item))["result"]
     assert item["label"] == "a = 1 …"
-    assert resolved["documentation"]["value"] == "```diff\n+    a = 1\n+    b = 2\n```"
+    assert resolved["documentation"] == shown
 
 
 async def test_it_never_waits_longer_than_its_deadline() -> None:
