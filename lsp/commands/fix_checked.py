@@ -39,45 +39,31 @@ def checked_fixes(
         CommandError: the checker cannot be run, or says nothing that can be read.
         EngineError: the engine cannot serve it.
     """
-    try:
-        return list(_found(engine, document, start, end, message, file, checker, wanted, seed))
-    except CheckerError as error:
-        raise CommandError(str(error)) from error
-
-
-def _found(
-    engine: Engine,
-    document: Document,
-    start: int,
-    end: int,
-    message: str | None,
-    file: str,
-    checker: Checker,
-    wanted: int,
-    seed: int,
-) -> list[tuple[int, tuple[Ranked, ...]]]:
     from infill.fixes.diagnostic import fix_diagnostic
 
-    standing = checker.complaints(document.text, file)
-    targets = [c for c in standing if _concerns(document.text, c, start, end, message)][:_MOST]
-    found: list[tuple[int, tuple[Ranked, ...]]] = []
-    never = threading.Event()
-    now, limit = document, len(document.text)
-    # From the last to the first, so that the offsets of those to come stay what they are.
-    for target in sorted(targets, key=lambda c: (c.line, c.column), reverse=True):
-        first, last = _span(now.text, target)
-        ranked = fix_diagnostic(
-            engine, now, first, last, target.message, cancelled=never, most=_TRIED, seed=seed
-        )
-        candidates = [candidate for candidate in ranked if candidate.edit.end <= limit]
-        texts = (candidate.edit.applied(now.text) for candidate in candidates)
-        settled = list(agreed(checker, standing, texts, file, target, wanted=wanted, cancelled=never))
-        kept = [candidates[index] for index, _ in settled]
-        found.append((first, tuple(kept)))
-        if kept:
-            edit = kept[0].edit
-            now, limit, standing = now.filled(edit.start, edit.end, edit.text), edit.start, settled[0][1]
-    return found[::-1]
+    try:
+        standing = checker.complaints(document.text, file)
+        targets = [c for c in standing if _concerns(document.text, c, start, end, message)][:_MOST]
+        found: list[tuple[int, tuple[Ranked, ...]]] = []
+        never = threading.Event()
+        now, limit = document, len(document.text)
+        # From the last to the first, so that the offsets of those to come stay what they are.
+        for target in sorted(targets, key=lambda c: (c.line, c.column), reverse=True):
+            first, last = _span(now.text, target)
+            ranked = fix_diagnostic(
+                engine, now, first, last, target.message, cancelled=never, most=_TRIED, seed=seed
+            )
+            candidates = [candidate for candidate in ranked if candidate.edit.end <= limit]
+            texts = (candidate.edit.applied(now.text) for candidate in candidates)
+            settled = list(agreed(checker, standing, texts, file, target, wanted=wanted, cancelled=never))
+            kept = [candidates[index] for index, _ in settled]
+            found.append((first, tuple(kept)))
+            if kept:
+                edit = kept[0].edit
+                now, limit, standing = now.filled(edit.start, edit.end, edit.text), edit.start, settled[0][1]
+        return found[::-1]
+    except CheckerError as error:
+        raise CommandError(str(error)) from error
 
 
 def _concerns(text: str, complaint: Complaint, start: int, end: int, message: str | None) -> bool:
