@@ -118,6 +118,12 @@ def main() -> int:
         help="from here on, so many canvases hold a sampler's mistakes instead of plain noise (0 to 1)",
     )
     parser.add_argument(
+        "--causal-share",
+        type=float,
+        metavar="SHARE",
+        help="from here on, so many batches train the causal direction alone (0 to 1)",
+    )
+    parser.add_argument(
         "--plan",
         type=float,
         metavar="MINUTES",
@@ -149,6 +155,8 @@ def main() -> int:
         trainer.state.plan_seconds = 60 * args.plan
     if args.mistakes is not None:
         trainer.state.mistakes = args.mistakes
+    if args.causal_share is not None:
+        trainer.state.causal_share = args.causal_share
     if trainer.state.recipe != recipe and not args.source:
         print(f"going on with the run's own recipe: {trainer.state.recipe}", flush=True)
     run(trainer, train, held_out, args.run, minutes=args.minutes)
