@@ -106,6 +106,34 @@ def attention(q: Tensor, k: Tensor, v: Tensor, seen: Mask | int | None = None) -
     )
 
 
+def attention_behind(
+    q: Tensor,
+    shared: tuple[Tensor, Tensor],
+    own: tuple[Tensor, Tensor],
+    far: Tensor | None,
+    near: Tensor,
+) -> Tensor:
+    """Attention of several rows to the prefix they have in common and to what each has behind it.
+
+    q (b, heads, n, d); keys and values `shared` (kv_heads, prefix, d) and `own` (kv_heads, b, room, d). `far`
+    and `near`, (b, n * heads / kv_heads, prefix or room), are added to the scores of either. One product of
+    all rows reads the prefix once, where a copy of it for each row is read as often as there are rows.
+    """
+    b, heads, n, d = q.shape
+    kv, prefix = shared[0].shape[:2]
+    group = heads // kv
+    q = q.reshape(b, kv, group, n, d).permute(1, 0, 3, 2, 4).to(shared[0].dtype)
+    rows = q.reshape(kv * b, n * group, d)
+    behind = torch.bmm(q.reshape(kv, -1, d), shared[0].transpose(1, 2)).view(kv, b, n * group, prefix)
+    if far is not None:
+        behind = behind + far
+    around = torch.bmm(rows, own[0].reshape(kv * b, -1, d).transpose(1, 2)).view(kv, b, n * group, -1) + near
+    weights = torch.cat((behind, around), dim=-1).softmax(-1)
+    out = torch.bmm(weights[..., :prefix].reshape(kv, -1, prefix), shared[1]).view(kv * b, n * group, d)
+    out = out.baddbmm_(weights[..., prefix:].reshape(kv * b, n * group, -1), own[1].reshape(kv * b, -1, d))
+    return out.view(kv, b, n, group, d).permute(1, 0, 3, 2, 4).reshape(b, heads, n, d)
+
+
 def _attention_on_cpu(q: Tensor, k: Tensor, v: Tensor, seen: Mask | int | None) -> Tensor:
     """The same as two batched products: torch's fused CPU kernel took up to three times as long, since its
     own products know no bfloat16 instructions on some CPUs. Query heads of a group become more rows.

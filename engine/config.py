@@ -107,9 +107,10 @@ class PromptConfig:
     `candidates` is how many canvases are denoised at once, for the causal direction to choose among, and
     `verified_candidates` how many middles it writes at once. `verified_tokens` is the longest canvas that
     is written left to right, with drafts verified, where nobody asks for a decoding; longer ones are
-    denoised. `snippet_tokens` is the budget for code from elsewhere, 0 for a model that is shown none.
-    `far_tokens` of the text before the prefix, and as many after the suffix, are looked up for repetitions
-    when writing left to right (see `engine.ngram_cache`).
+    denoised. Where there are more than one of them, a line is searched for with so many `beams` instead
+    (see `engine.beams`), and as many are told. `snippet_tokens` is the budget for code from elsewhere, 0 for
+    a model that is shown none. `far_tokens` of the text before the prefix, and as many after the suffix, are
+    looked up for repetitions when writing left to right (see `engine.ngram_cache`).
     """
 
     format: str = "suffix-prefix"
@@ -119,6 +120,7 @@ class PromptConfig:
     candidates: int = 1
     verified_candidates: int = 1
     verified_tokens: int = 0
+    beams: int = 1
     snippet_tokens: int = 0
     far_tokens: int = 0
 
@@ -131,6 +133,7 @@ class PromptConfig:
         _check_count("infill.json", "candidates", self.candidates)
         _check_count("infill.json", "verified_candidates", self.verified_candidates)
         _check_count("infill.json", "verified_tokens", self.verified_tokens, minimum=0)
+        _check_count("infill.json", "beams", self.beams)
         _check_count("infill.json", "snippet_tokens", self.snippet_tokens, minimum=0)
         _check_count("infill.json", "far_tokens", self.far_tokens, minimum=0)
 

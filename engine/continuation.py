@@ -1,18 +1,27 @@
 """Keys and values of middles that are being written behind a cached prefix, a row for each middle.
 
-What a row has written stays from forward to forward; what turned out wrong is overwritten. Knows nothing of
-what is written, nor why.
+The prefix is the same for all rows and kept once. What a row has written stays from forward to forward; what
+turned out wrong is overwritten. Knows nothing of what is written, nor why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.attention import Attend, Mask, attention, padded_keys
-from engine.cache import PrefixCache, causal_masks
+from engine.attention import Attend, attention_behind, padded_keys
+from engine.cache import PrefixCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """A layer's keys or values: `shared` (kv_heads, prefix, d), `own` (kv_heads, rows, room, d)."""
+
+    shared: Tensor
+    own: Tensor
 
 
 class Continuation:
@@ -29,62 +38,88 @@ class Continuation:
             max(0, start - self._config.sliding_window + 1) if layer.sliding else 0
             for layer in self._config.layers
         ]
-        self._rooms: list[tuple[Tensor, Tensor]] = []
-        for layer, first in enumerate(self._first):
-            whole = padded_keys(start - first + count)
-            keys, values = (part[:, :, first:] for part in cache.first(layer, start))
-            self._rooms.append((_spread(keys, rows, whole), _spread(values, rows, whole)))
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all rows but `rows`, indices in ascending order, which are counted anew."""
-        index = torch.tensor(rows, device=self._device)
         self._rooms = [
-            (keys.index_select(0, index), values.index_select(0, index)) for keys, values in self._rooms
+            (_room(keys[:, :, first:], rows, count), _room(values[:, :, first:], rows, count))
+            for layer, first in enumerate(self._first)
+            for keys, values in (cache.first(layer, start),)
         ]
+
+    def keep(self, rows: Sequence[int], count: int) -> None:
+        """Go on with `rows` in this order, indices until now, each as often as it occurs; drop the others.
+
+        What is copied of each is its first `count` tokens.
+        """
+        if list(rows) == list(range(len(rows))):
+            return
+        index = torch.tensor(rows, device=self._device)
+        for room in (part for pair in self._rooms for part in pair):
+            room.own[:, : len(rows), :count] = room.own[:, index, :count]
 
     def attend(self, at: Sequence[int], count: int) -> Attend:
         """Causal attention of `count` tokens of each of the first rows, from the row's index `at` on.
 
         Everything before that index has been through `attend`; what a row had from there on is forgotten.
         """
-        positions = self.positions(at, count)
-        places: dict[tuple[int, int], Tensor] = {}
-        masks: dict[int, tuple[Mask, Mask]] = {}
-        reach = self._start + max(at) + count
+        columns = self._columns(at, count)
+        places: dict[int, Tensor] = {}
+        biases: dict[tuple[int, bool], tuple[Tensor | None, Tensor]] = {}
+        rows = len(at)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            first, rooms = self._first[layer], self._rooms[layer]
-            _, kv, whole, width = rooms[0].shape
-            if (first, kv) not in places:
-                places[first, kv] = _places(positions - first, kv, whole)
-            for room, new in zip(rooms, (k, v), strict=True):
-                rows = new.reshape(-1, width).to(room.dtype)
-                room.view(-1, width).index_copy_(0, places[first, kv], rows)
-            keys, values = (room[: len(at), :, : padded_keys(reach - first)] for room in rooms)
-            if first not in masks:
-                masks[first] = causal_masks(positions, first, keys.shape[2], self._config.sliding_window)
-            full, near = masks[first]
-            return attention(q, keys, values, near if self._config.layers[layer].sliding else full)
+            keys, values = self._rooms[layer]
+            kv, _, room, width = keys.own.shape
+            if kv not in places:
+                places[kv] = _places(columns, kv, keys.own.shape[1], room)
+            for kept, new in zip((keys, values), (k, v), strict=True):
+                fresh = new.transpose(0, 1).reshape(-1, width).to(kept.own.dtype)
+                kept.own.view(-1, width).index_copy_(0, places[kv], fresh)
+            first, group = self._first[layer], q.shape[1] // kv
+            key = first, self._config.layers[layer].sliding
+            if key not in biases:
+                biases[key] = self._biases(columns, layer, room, group)
+            far, near = biases[key]
+            own = keys.own[:, :rows], values.own[:, :rows]
+            return attention_behind(q, (keys.shared, values.shared), own, far, near)
 
         return attend
 
     def positions(self, at: Sequence[int], count: int) -> Tensor:
         """Positions (rows, count) of `count` tokens of each row from its index `at` on."""
+        return self._start + self._columns(at, count)
+
+    def _columns(self, at: Sequence[int], count: int) -> Tensor:
         begins = torch.tensor(at, device=self._device)[:, None]
-        return self._start + begins + torch.arange(count, device=self._device)
+        return begins + torch.arange(count, device=self._device)
+
+    def _biases(self, columns: Tensor, layer: int, room: int, group: int) -> tuple[Tensor | None, Tensor]:
+        """What to add to the scores of tokens at `columns` (b, n): of the prefix (b, n * group, prefix), None
+        where all of it is seen, and of the row's own (b, n * group, room)."""
+        own = torch.arange(room, device=self._device)
+        visible = own <= columns[..., None]
+        first, window = self._first[layer], self._config.sliding_window
+        if not self._config.layers[layer].sliding or self._start + room - first <= window:
+            return None, _bias(visible, group)
+        shared = torch.arange(first - self._start, 0, device=self._device)
+        oldest = columns[..., None] - window
+        return _bias(shared > oldest, group), _bias(visible & (own > oldest), group)
 
 
-def _spread(part: Tensor, rows: int, whole: int) -> Tensor:
-    """`part` (1, kv_heads, keys, d) in front of zeros, `rows` times: (rows, kv_heads, whole, d)."""
-    # On a CPU few queries are attended to in float32: what they look at is converted once, not every time.
+def _room(part: Tensor, rows: int, count: int) -> _Room:
+    """`part` (1, kv_heads, keys, d), and room for `count` tokens of each of `rows` rows behind it."""
+    # On a CPU products in float32 of any shape need no preparing (see `engine.attention`).
     dtype = torch.float32 if part.device.type == "cpu" else part.dtype
-    room = part.new_empty(rows, part.shape[1], whole, part.shape[3], dtype=dtype)
-    room[:, :, : part.shape[2]] = part
-    room[:, :, part.shape[2] :] = 0  # a masked NaN is still a NaN
-    return room
+    own = part.new_zeros(part.shape[1], rows, padded_keys(count), part.shape[3], dtype=dtype)
+    return _Room(shared=part[0].to(dtype, copy=True), own=own)  # zeros: a masked NaN is still a NaN
 
 
-def _places(columns: Tensor, kv: int, whole: int) -> Tensor:
-    """Where `columns` (b, n) of all heads lie in a flat room (rows * kv * whole, head_dim): (b * kv * n,)."""
-    heads = torch.arange(len(columns) * kv, device=columns.device)[:, None] * whole
-    return (heads + columns.repeat_interleave(kv, 0)).flatten()
+def _places(columns: Tensor, kv: int, rows: int, room: int) -> Tensor:
+    """Where `columns` (b, n) of all heads lie in a flat room (kv * rows * room, d): (kv * b * n,)."""
+    heads = torch.arange(kv, device=columns.device)[:, None, None] * rows
+    row = torch.arange(len(columns), device=columns.device)[:, None]
+    return ((heads + row) * room + columns).flatten()
+
+
+def _bias(visible: Tensor, group: int) -> Tensor:
+    """0 where a query may look and -inf where not, for each query head of a group: (b, n * group, keys)."""
+    bias = torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)
+    return bias.repeat_interleave(group, 1)

@@ -190,8 +190,11 @@ class InProcessEngine:
     def _decoding(self, request: DenoiseRequest) -> Decoding:
         if request.layouts:
             return Decoding.DENOISE
-        verified = request.canvas_tokens <= self._prompts.verified_tokens
-        return request.decoding or (Decoding.VERIFY if verified else Decoding.DENOISE)
+        if request.decoding is not None:
+            return request.decoding
+        if request.canvas_tokens > self._prompts.verified_tokens:
+            return Decoding.DENOISE
+        return Decoding.SEARCH if request.one_line and self._prompts.beams > 1 else Decoding.VERIFY
 
     def _write(
         self, request: DenoiseRequest, decoding: Decoding, started: float, cancelled: threading.Event
@@ -199,13 +202,15 @@ class InProcessEngine:
         """Middles left to right; see `engine.writing`."""
         from engine.writing import write_middles
 
+        own = self._prompts.beams if decoding is Decoding.SEARCH else self._prompts.verified_candidates
         for draft, canvases in write_middles(
             self._network,
             self._cache,
             self._tokenizer,
             request,
             cancelled,
-            candidates=request.candidates or self._prompts.verified_candidates,
+            candidates=request.candidates or own,
+            beams=self._prompts.beams,
             decoding=decoding,
             started=started,
             encode_far=self._far_ids,

@@ -90,7 +90,8 @@ class Decoding(Enum):
     """How a middle comes about."""
 
     DENOISE = "denoise"  # all of a canvas at once, step by step
-    VERIFY = "verify"  # left to right by the causal direction, which verifies drafts of several tokens
+    SEARCH = "search"  # left to right by the causal direction, along several beams at once
+    VERIFY = "verify"  # likewise the likeliest token each time, drafts of several tokens verified
     CAUSAL = "causal"  # left to right, a token at a time: what the others are measured against
 
 

@@ -1,6 +1,6 @@
 """Middles written left to right for a request in text: its rules, its drafts, its steps.
 
-Puts together what `engine.verified` speaks in tokens; knows nothing of locks or of who asks.
+Puts together what `engine.verified` and `engine.beams` say in tokens; knows nothing of locks or of who asks.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from engine.beams import search
 from engine.cache import PrefixCache
 from engine.canvases import by_score, canvases_of
 from engine.denoiser import Draft, Plan
 from engine.line_end import LineEnd
+from engine.middles import LONGEST_DRAFT, Propose, Rules
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.request import Canvas, Decoding, DenoiseRequest
 from engine.tokenizer import Tokenizer
 from engine.typed import Typed
-from engine.verified import LONGEST_DRAFT, Propose, Rules, write
+from engine.verified import write
 
 
 def write_middles(
@@ -28,6 +30,7 @@ def write_middles(
     cancelled: threading.Event,
     *,
     candidates: int,
+    beams: int,
     decoding: Decoding,
     started: float,
     encode_far: Callable[[str], Sequence[int]],
@@ -35,9 +38,10 @@ def write_middles(
 ) -> Iterator[tuple[Draft, Sequence[Canvas]]]:
     """Write `candidates` middles behind the prompt that is in `cache`: a draft, and its canvases, a forward.
 
-    The text far from the hole, made tokens by `encode_far`, gives drafts where `decoding` verifies them, and
-    has its say in what is likeliest where the request is to be `informed` by it. In the last step the best
-    canvas is the first. `started` is a reading of `time.perf_counter`.
+    `decoding` says how: greedily, or along so many `beams`, which may find less than `candidates`. The text
+    far from the hole, made tokens by `encode_far`, gives drafts unless tokens are to come one by one, and has
+    its say in what is likeliest where the request is to be `informed` by it. In the last step the best canvas
+    is the first. `started` is a reading of `time.perf_counter`.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
@@ -51,8 +55,13 @@ def write_middles(
         length=request.canvas_tokens, batch=candidates, deadline_ms=request.deadline_ms, started=started
     )
     ngrams = NgramCache([encode_far(prompt.after), encode_far(prompt.before), cache.tokens])
-    drafts = _from(ngrams) if decoding is Decoding.VERIFY else _nothing
-    for draft in write(network, cache, plan, rules, drafts, cancelled, ngrams if informed else None):
+    drafts = _nothing if decoding is Decoding.CAUSAL else _from(ngrams)
+    said = ngrams if informed else None
+    if decoding is Decoding.SEARCH:
+        for draft in search(network, cache, plan, rules, drafts, cancelled, said, width=beams):
+            yield draft, canvases_of(draft, tokenizer)
+        return
+    for draft in write(network, cache, plan, rules, drafts, cancelled, said):
         canvases = canvases_of(draft, tokenizer)
         yield draft, canvases if draft.stop is None else by_score(canvases)
 

@@ -23,6 +23,7 @@ from engine.training.trainer import TRAINED
 from engine.weights import save_model
 
 FAR_TOKENS = 6000
+BEAMS = 8
 """Of the text on either side, how much the n-gram cache looks up; see LOG.md for what it gives."""
 
 DEFAULT_SAMPLER = SamplerConfig(
@@ -54,6 +55,7 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
         candidates=4,
         verified_candidates=3,
         verified_tokens=256,
+        beams=BEAMS,
         far_tokens=FAR_TOKENS,
     )
     write_configs(folder, model.config, sampler, prompts)

@@ -38,8 +38,8 @@ class State:
     `warm_from` is the batch its warm-up began at and `peak` the share of the recipe's learning rates it
     warms up to; `decay_from` and `decay_batches` describe its cool-down, if it has one. `mistakes` is the
     share of canvases whose noise is what a sampler gets wrong (see `engine.training.data.make_batch`).
-    `causal_share` of the batches train the causal direction alone, which takes two thirds of the time and is what writes
-    in a model as small as ours; the others train both.
+    `causal_share` of the batches train the causal direction alone, which takes two thirds of the time and is
+    what writes in a model as small as ours; the others train both.
 
     A run with `plan_seconds` spends just so much time instead, wherever it stops and resumes in between:
     `_CAUSAL_SHARE` of it on the causal direction alone, then both; the learning rates fall from

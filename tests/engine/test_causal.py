@@ -12,11 +12,12 @@ from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.causal import score, write_greedily
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
+from engine.middles import Propose, Rules
 from engine.model import DiffusionGemma
 from engine.ngram_cache import NgramCache, interpolate
 from engine.request import Stop
 from engine.special import Special
-from engine.verified import Propose, Rules, write
+from engine.verified import write
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 

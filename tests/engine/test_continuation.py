@@ -74,7 +74,7 @@ def test_rows_that_are_done_are_forgotten(network: Network) -> None:
     cache, _ = encoded(network, PREFIX)
     room = Continuation(cache, len(cache), 3, 16)
     forward(network, room, [0, 0, 0], [row[:3] for row in ROWS])
-    room.keep([0, 2])
+    room.keep([0, 2], 3)
     states = forward(network, room, [3, 2], [ROWS[0][3:5], ROWS[2][2:4]])
     close(states[0], whole(network, ROWS[0])[3:5])
     close(states[1], whole(network, ROWS[2])[2:4])
@@ -134,3 +134,14 @@ def test_lengths_of_all_kinds_have_few_shapes(network: Network) -> None:
             cache.rollback(0)
             encode_prefix(Watching(), cache, [5] * length)  # type: ignore[arg-type]
     assert seen == {(1, 16), (1, 32), (1, 48), (1, 64), (1, 128), (1, 192)}
+
+
+def test_rows_can_be_copied_and_change_places(network: Network) -> None:
+    cache, _ = encoded(network, PREFIX)
+    room = Continuation(cache, len(cache), 3, 16)
+    forward(network, room, [0, 0, 0], [row[:3] for row in ROWS])
+    room.keep([2, 2, 0], 3)
+    rows = [[*ROWS[2][:3], 90, 91], [*ROWS[2][:3], 92, 93], [*ROWS[0][:3], 94, 95]]
+    states = forward(network, room, [3, 3, 3], [row[3:] for row in rows])
+    for row, found in zip(rows, states, strict=True):
+        close(found, whole(network, row)[3:])

@@ -1,0 +1,193 @@
+"""Writing with the causal direction along several beams: the likeliest middle, not the likeliest next token.
+
+All beams go through one forward together, which on small models costs little more than one of them alone. A
+forward also takes what a draft proposes behind a beam's last token: where that turns out to be what the
+search does anyway, the next forwards are spared. What is found is the same whatever is proposed. Texts that
+end alike are one: a line may end with the end marker or with any token that begins the next line.
+
+Source: beam search as in Sutskever et al., "Sequence to sequence learning with neural networks", arXiv
+1409.3215; drafts as in `engine.verified`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from engine.cache import PrefixCache, last_state
+from engine.continuation import Continuation
+from engine.denoiser import Draft, Plan
+from engine.middles import LENGTHS, LONGEST_DRAFT, NextToken, Propose, Row, Rules, drive, masked
+from engine.network import Network
+from engine.ngram_cache import NgramCache
+from engine.special import Special
+
+_MARGIN = 3.0
+"""Nats: a beam so much less likely than the best one is given up."""
+
+_LOOKED_AT = 3
+"""How many continuations are looked at for each beam: more than one, since some end a text alike."""
+
+
+@torch.inference_mode()
+def search(
+    model: Network,
+    cache: PrefixCache,
+    plan: Plan,
+    rules: Rules,
+    propose: Propose,
+    cancelled: threading.Event,
+    ngrams: NgramCache | None = None,
+    *,
+    width: int,
+) -> Iterator[Draft]:
+    """Find up to `plan.batch` likely middles of less than `plan.length` tokens behind the prefix in `cache`.
+
+    Rows are in order of their probability, the likeliest first; fewer than asked for where the others are
+    far less likely. Yields a draft after every forward, as `engine.verified.write` does, and takes the same
+    arguments; `width` is how many beams are followed.
+
+    Raises:
+        InvalidRequest: prompt and canvas are longer than the model has positions for.
+    """
+    longest = model.config.max_position_embeddings
+    yield from drive(
+        lambda: _Beams(model, cache, plan, rules, propose, ngrams, width), cache, longest, plan, cancelled
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Beam:
+    """A middle with its log-probability; `source` is the row of the last forward that read it so far."""
+
+    row: Row
+    total: float
+    source: int
+
+    def then(self, token: int, probability: float, *, forced: bool) -> _Beam:
+        row = Row(
+            ids=[*self.row.ids],
+            probabilities=[*self.row.probabilities],
+            forced=[*self.row.forced],
+        )
+        row.add(token, probability, forced=forced)
+        return _Beam(row=row, total=self.total + _log(probability), source=self.source)
+
+    def or_else(self, other: _Beam) -> _Beam:
+        """This text, as likely as it and one that differs from it in its last token are together."""
+        probability = self.row.probabilities[-1] + other.row.probabilities[-1]
+        before = self.total - _log(self.row.probabilities[-1])
+        self.row.probabilities[-1] = probability
+        return replace(self, total=before + _log(probability))
+
+
+class _Beams:
+    """The search on its way. All open beams are equally long, so that one forward takes them all."""
+
+    def __init__(
+        self,
+        model: Network,
+        cache: PrefixCache,
+        plan: Plan,
+        rules: Rules,
+        propose: Propose,
+        ngrams: NgramCache | None,
+        width: int,
+    ) -> None:
+        self._model, self._plan, self._rules, self._propose = model, plan, rules, propose
+        self._width = max(width, plan.batch)
+        self._next = NextToken(cache.tokens, ngrams)
+        self._finished: list[_Beam] = []
+        self._open = [_Beam(row=Row(), total=0.0, source=0)]
+        self._advance(model.logits(last_state(model, cache)), [[]])
+        self._written = Continuation(cache, len(cache), self._width, plan.length + LENGTHS[-1])
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is found so far, before it the open beams where nothing is."""
+        return [beam.row for beam in [*self._finished, *self._open][: self._plan.batch]]
+
+    @property
+    def done(self) -> bool:
+        """Whether no open beam can change what is found."""
+        return not self._open
+
+    def forward(self) -> None:
+        """Read every open beam's last token and its draft, and go on for as far as that reaches."""
+        beams = self._open
+        alone = len(beams) == 1
+        drafts = [self._proposed(beam.row) if alone else [] for beam in beams]
+        count = next(length for length in LENGTHS if length > max(map(len, drafts)))
+        # One row or all of them: every new shape costs the libraries memory they keep.
+        rows = [*beams, *[beams[0]] * (0 if alone else self._width - len(beams))]
+        self._written.keep([beam.source for beam in rows], len(beams[0].row.ids) - 1)
+        inputs = [[row.row.ids[-1], *drafts[0]] if alone else row.row.ids[-1:] for row in rows]
+        ids = torch.tensor(
+            [known + [Special.PAD.value] * (count - len(known)) for known in inputs],
+            device=self._model.device,
+        )
+        at = [len(beams[0].row.ids) - 1] * len(rows)
+        states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
+        self._open = [_Beam(row=beam.row, total=beam.total, source=index) for index, beam in enumerate(beams)]
+        self._advance(self._model.logits(states), drafts)
+
+    def _advance(self, logits: Tensor, drafts: Sequence[Sequence[int]]) -> None:
+        """Go on with what a forward says, `logits` (rows, count, vocab), for as long as every open beam is
+        where its row's draft is."""
+        for depth in range(logits.shape[1]):
+            self._sort(self._grown([logits[beam.source, depth] for beam in self._open]))
+            if not self._open:
+                return
+            if not all(drafts[beam.source][depth : depth + 1] == beam.row.ids[-1:] for beam in self._open):
+                return
+
+    def _grown(self, logits: Sequence[Tensor]) -> list[_Beam]:
+        """The likeliest continuations of all open beams, whose next tokens' `logits` (vocab,) are given;
+        those that end one alike are one."""
+        allowed = [self._rules.allowed(beam.row.ids) for beam in self._open]
+        informed = [
+            masked(self._next.informed(each, beam.row.ids), only)
+            for each, beam, only in zip(logits, self._open, allowed, strict=True)
+        ]
+        own = torch.stack(informed).log_softmax(-1)
+        totals = own + torch.tensor([beam.total for beam in self._open], device=own.device)[:, None]
+        top = totals.flatten().topk(_LOOKED_AT * self._width)
+        found: dict[tuple[int, bool, int], _Beam] = {}
+        for total, place in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+            if total < top.values[0] - _MARGIN or total == -math.inf:  # no use, or not allowed
+                break
+            index, token = divmod(place, own.shape[1])
+            beam, only = self._open[index], allowed[index]
+            child = beam.then(token, math.exp(total - beam.total), forced=only is not None and len(only) == 1)
+            child.row.settle(self._rules, self._plan.length)
+            key = index, child.row.ended, 0 if child.row.ended else token
+            found[key] = found[key].or_else(child) if key in found else child
+        return list(found.values())
+
+    def _sort(self, grown: list[_Beam]) -> None:
+        """Keep the best of all beams: those that are done, and those worth going on with."""
+        grown.sort(key=lambda beam: -beam.total)
+        kept = grown[: self._width]
+        self._finished += [beam for beam in kept if beam.row.done]
+        self._finished.sort(key=lambda beam: -beam.total)
+        del self._finished[self._plan.batch :]
+        best = max(beam.total for beam in [*self._finished, *kept])
+        enough = len(self._finished) == self._plan.batch
+        least = max(best - _MARGIN, self._finished[-1].total if enough else -math.inf)
+        self._open = [beam for beam in kept if not beam.row.done and beam.total > least]
+
+    def _proposed(self, row: Row) -> list[int]:
+        """A draft for a row: none where rules bind it."""
+        if self._rules.allowed(row.ids) is not None:
+            return []
+        room = self._plan.length - 1 - len(row.ids)
+        return list(self._propose(self._next.before, row.ids))[: max(0, min(room, LONGEST_DRAFT))]
+
+
+def _log(probability: float) -> float:
+    return math.log(max(probability, 1e-12))

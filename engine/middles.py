@@ -1,0 +1,205 @@
+"""Middles on their way, written left to right: what rules ask of them, what is likeliest next, when to stop.
+
+What `engine.verified` and `engine.beams` have in common. Speaks token ids; text rules come as callables.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.cache import PrefixCache
+from engine.denoiser import Draft, Plan
+from engine.errors import InvalidRequest
+from engine.ngram_cache import LONGEST, NgramCache, interpolate
+from engine.request import Stop
+from engine.special import Special
+
+Propose = Callable[[Sequence[int], Sequence[int]], Sequence[int]]
+"""(text before the middle, written) -> what may come next, in order; empty where there is no idea."""
+
+LENGTHS = (1, 4, 8)
+"""How many tokens of a row go through one forward: every new shape costs the libraries memory they keep."""
+
+LONGEST_DRAFT = LENGTHS[-1] - 1
+"""Tokens of a draft that are looked at."""
+
+_ENDS = [int(special) for special in Special]  # any of them ends a middle
+_SPECIAL = frozenset(_ENDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What text asks of the tokens written.
+
+    `allowed` gives the ids that may come next, None where any may; `end` the index at which the middle has
+    ended by itself, such as with its line, None where it goes on.
+    """
+
+    allowed: Callable[[Sequence[int]], Sequence[int] | None] = lambda _written: None
+    end: Callable[[Sequence[int]], int | None] = lambda _written: None
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One middle being written; `probabilities` are those of its tokens, the last one that of its end.
+
+    `forced` is where there was no choice; `ended` says that it is whole, `full` that there is no more room.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    forced: list[bool] = field(default_factory=list)
+    ended: bool = False
+    full: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is written."""
+        return self.ended or self.full
+
+    def add(self, token: int, probability: float, *, forced: bool) -> None:
+        """Go on with a token."""
+        self.ids.append(token)
+        self.probabilities.append(probability)
+        self.forced.append(forced)
+        self.ended = token in _SPECIAL
+
+    def settle(self, rules: Rules, length: int) -> None:
+        """End where the middle has ended by itself, or has filled its canvas of `length` tokens."""
+        if self.done:
+            return
+        end = rules.end(self.ids)
+        if end is not None:
+            # The token that began what comes after is the end's own: its probability is how sure the end is.
+            self.ids[end:] = [Special.EOM.value]
+            del self.probabilities[end + 1 :], self.forced[end + 1 :]
+            self.ended = True
+        elif len(self.ids) >= length - 1:
+            self.full = True
+
+
+class NextToken:
+    """How likely each next token is: the model's word, and that of the text around where it has one.
+
+    `prompt` is what the middle is written behind, special tokens included.
+    """
+
+    def __init__(self, prompt: Sequence[int], ngrams: NgramCache | None) -> None:
+        end = len(prompt)
+        while end and prompt[end - 1] in _SPECIAL:  # a middle goes on from the text before them
+            end -= 1
+        self.before = prompt[:end]
+        self._ngrams = ngrams
+
+    def informed(self, logits: Tensor, written: Sequence[int]) -> Tensor:
+        """The logits (vocab,) of what follows `written`, those given where the text around has no say."""
+        if self._ngrams is None:
+            return logits
+        found = self._ngrams.continuations([*self.before[-LONGEST:], *written])
+        if not found:
+            return logits
+        probabilities = logits.softmax(-1).float().cpu().numpy()
+        # Where a middle ends is for the model to say: the text around never does, it only goes on.
+        ends = probabilities[_ENDS]
+        probabilities[_ENDS] = 0.0
+        going_on = 1.0 - ends.sum()
+        probabilities /= max(going_on, 1e-9)
+        interpolate(probabilities, found)
+        probabilities *= going_on
+        probabilities[_ENDS] = ends
+        return torch.from_numpy(probabilities).log()
+
+
+def masked(logits: Tensor, allowed: Sequence[int] | None) -> Tensor:
+    """`logits` (vocab,) of the allowed tokens, all where that is None; the others -inf."""
+    if allowed is None:
+        return logits
+    out = torch.full_like(logits, -torch.inf)
+    out[list(allowed)] = logits[list(allowed)]
+    return out
+
+
+class Run(Protocol):
+    """Middles being written; making one does the first forward."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The middles as they are now, the best first where there is a best."""
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    def forward(self) -> None:
+        """Go on by one forward."""
+
+
+def drive(
+    start: Callable[[], Run], cache: PrefixCache, longest: int, plan: Plan, cancelled: threading.Event
+) -> Iterator[Draft]:
+    """A draft after every forward of a run; the last one says why it was the last.
+
+    Raises:
+        InvalidRequest: prompt and canvas are longer than `longest`, the positions the model has.
+    """
+    started = time.perf_counter() if plan.started is None else plan.started
+    if len(cache) + plan.length > longest:
+        raise InvalidRequest(
+            f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's {longest} positions"
+        )
+    run: Run | None = None
+    number = 0
+    while True:
+        if cancelled.is_set():
+            if run is not None:
+                yield _draft(run.rows, plan, number, _ms_since(started), Stop.CANCELLED)
+            return
+        forward_started = time.perf_counter()
+        if run is None:
+            run = start()
+        else:
+            run.forward()
+        number += 1
+        elapsed_ms, forward_ms = _ms_since(started), _ms_since(forward_started)
+        stop = _stop(run, plan, elapsed_ms, forward_ms)
+        yield _draft(run.rows, plan, number, elapsed_ms, stop)
+        if stop is not None:
+            return
+
+
+def _stop(run: Run, plan: Plan, elapsed_ms: float, forward_ms: float) -> Stop | None:
+    if run.done:
+        return Stop.CONFIDENT if all(row.ended for row in run.rows) else Stop.STEPS
+    if plan.deadline_ms is not None and elapsed_ms + forward_ms > plan.deadline_ms:
+        return Stop.DEADLINE
+    return None
+
+
+def _draft(rows: Sequence[Row], plan: Plan, number: int, elapsed_ms: float, stop: Stop | None) -> Draft:
+    """The rows as canvases: what is not written yet is padding without a probability."""
+
+    def padded(values: Sequence[float], fill: float) -> list[float]:
+        return [*values, *[fill] * (plan.length - len(values))]
+
+    return Draft(
+        number=number,
+        tokens=torch.tensor([[int(i) for i in padded(row.ids, Special.PAD)] for row in rows]),
+        confidence=torch.tensor([padded(row.probabilities, 0.0) for row in rows]),
+        free=torch.tensor(
+            [[*(not f for f in row.forced), *[False] * (plan.length - len(row.ids))] for row in rows]
+        ),
+        steps=torch.tensor([number] * len(rows)),
+        elapsed_ms=elapsed_ms,
+        stop=stop,
+    )
+
+
+def _ms_since(started: float) -> float:
+    return 1e3 * (time.perf_counter() - started)
