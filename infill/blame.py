@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import warnings
 from enum import Enum
+from functools import cached_property
 
-from infill.damage import damage, python_error
+from infill.damage import UNREADABLE, damage, python_error
 from infill.document import Document
 from infill.indentation import indent_of
 from infill.lines import line_end, line_start
@@ -29,23 +30,55 @@ class Blame(Enum):
     ELSEWHERE = "elsewhere"  # other code is broken, and the fill adds nothing to it
 
 
-def blame(document: Document, start: int, end: int, typed: str, left: int) -> Blame:
-    """Who is at fault that the text has `left` faults with a fill in the place of `start` to `end`.
+class Hurt:
+    """What fills of one hole do to a text, each looked at once.
 
-    `typed` is how the fill begins in any case. For languages other than Python there is no parser that says
-    where the first error is: there the benefit of the doubt is the fill's.
+    A fill takes the place of `start` to `end`, and begins with `typed` in any case.
     """
-    fewest = min(damage(document, start, end, typed + probe) for probe in _PROBES)
-    if fewest < left:
-        return Blame.FILL
-    if document.language != "python" or len(document.text) > _MOST_CHARS:
-        return Blame.ELSEWHERE
-    whole = document.text
-    if "\0" in whole[:start] or "\0" in whole[end:]:  # which no Python reads, whatever else is there
-        return Blame.ELSEWHERE
-    if _is_broken_so_far(whole[: line_start(whole, start)]):
-        return Blame.ELSEWHERE
-    return Blame.ELSEWHERE if _is_broken_below(whole, start, end) else Blame.PLACE
+
+    def __init__(self, document: Document, start: int, end: int, typed: str) -> None:
+        self._document, self._start, self._end, self._typed = document, start, end, typed
+        self._known: dict[str, int] = {}
+
+    def damage(self, text: str) -> int:
+        """What is wrong with the whole text once `text` stands there; see `infill.damage`."""
+        if text not in self._known:
+            self._known[text] = damage(self._document, self._start, self._end, text)
+        return self._known[text]
+
+    @cached_property
+    def least(self) -> int:
+        """The damage where something simple stands there."""
+        return min(self.damage(self._typed + probe) for probe in _PROBES)
+
+    def blame(self, left: int) -> Blame:
+        """Who is at fault that the text has `left` faults with a fill, one or more.
+
+        For languages other than Python there is no parser that says where the first error is: there the
+        benefit of the doubt is the fill's.
+        """
+        if self.least < left:
+            return Blame.FILL
+        return Blame.ELSEWHERE if self._is_broken_elsewhere else Blame.PLACE
+
+    def is_sound(self, text: str) -> bool:
+        """Whether the text parses with a fill, or would not with anything in its place; False where nobody
+        can tell."""
+        if not self._document.is_read(self._start, self._end):
+            return False
+        left = self.damage(text)
+        return left == 0 or (left != UNREADABLE and self.blame(left) is Blame.ELSEWHERE)
+
+    @cached_property
+    def _is_broken_elsewhere(self) -> bool:
+        whole = self._document.text
+        if self._document.language != "python" or len(whole) > _MOST_CHARS:
+            return True
+        if "\0" in whole[: self._start] or "\0" in whole[self._end :]:  # which no Python reads
+            return True
+        if _is_broken_so_far(whole[: line_start(whole, self._start)]):
+            return True
+        return _is_broken_below(whole, self._start, self._end)
 
 
 def _is_broken_so_far(text: str) -> bool:

@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
+from infill.blame import Hurt
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
-from infill.damage import damage
 from infill.document import Document
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
@@ -81,19 +81,22 @@ def fill_all(
         ask = shape(ask)
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     judge = partial(_judge, document=document, hole=hole, context=context, request=request)
-    known: dict[str, int] = {}
-    parses = partial(_parses, document=document, hole=hole, known=known)
+    hurt = cache(lambda start: Hurt(document, start, hole.end, document.text[start : hole.start]))
+
+    def is_sound(kept: Kept) -> bool:
+        return hurt(kept.start).is_sound(kept.text)
+
     mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
-    for outcome in _kept(denoised, judge, parses, cancelled, wanted):
+    for outcome in _kept(denoised, judge, is_sound, cancelled, wanted):
         answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
         if isinstance(answer, Suggestion) and request.repair:
             answer = mend(
                 answer,
                 seed=request.seed,
                 deadline_ms=_left(request, began),
-                known=known.get(answer.text),
+                hurt=hurt(answer.start),
                 lenient=request.lenient,
             )
         if isinstance(answer, Suggestion):
@@ -196,18 +199,18 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
 def _kept(
     denoised: Step | Verdict,
     judge: Callable[[Canvas], Kept | Verdict],
-    parses: Callable[[Kept], bool],
+    is_sound: Callable[[Kept], bool],
     cancelled: threading.Event,
     wanted: int | None,
 ) -> list[_Outcome]:
-    """The candidates that survive, those with which the text parses before the others.
+    """The candidates that survive, those with which the text is sound before the others.
 
-    No more are looked at than it takes to find `wanted` that parse. If none survives, the best and what is
+    No more are looked at than it takes to find `wanted` such. If none survives, the best and what is
     against it.
     """
     if isinstance(denoised, Verdict):
         return [_Outcome(result=denoised)]
-    parsing: list[_Outcome] = []
+    sound: list[_Outcome] = []
     kept: list[_Outcome] = []
     rejected: list[_Outcome] = []
     for canvas in denoised.canvases:
@@ -216,26 +219,14 @@ def _kept(
             return [_Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)]
         if not isinstance(outcome.result, Kept):
             rejected.append(outcome)
-        # Where there is nothing to choose among, whether it parses changes nothing.
-        elif len(denoised.canvases) == 1 or parses(outcome.result):
-            parsing.append(outcome)
+        # Where there is nothing to choose among, whether it is sound changes nothing.
+        elif len(denoised.canvases) == 1 or is_sound(outcome.result):
+            sound.append(outcome)
         else:
             kept.append(outcome)
-        if len(parsing) == wanted:
+        if len(sound) == wanted:
             break
-    return parsing + kept or rejected[:1]
-
-
-def _parses(result: Kept, document: Document, hole: Hole, known: dict[str, int]) -> bool:
-    """Whether the text parses without an error once the hole is filled; False where nobody can tell.
-
-    What is wrong with it goes to `known`, by the result's text, since parsing a long text takes its time.
-    """
-    if not document.is_read(result.start, hole.end):
-        return False
-    if result.text not in known:
-        known[result.text] = damage(document, result.start, hole.end, result.text)
-    return known[result.text] == 0
+    return sound + kept or rejected[:1]
 
 
 def _judge(

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 
 from engine.request import Engine, Prompt, ScoreRequest
-from infill.blame import Blame, blame
+from infill.blame import Blame, Hurt
 from infill.damage import UNREADABLE
 from infill.document import Document
 from infill.hole import Hole
@@ -29,11 +29,15 @@ _PARSED = 150  # candidates that are tried at all, a millisecond each in an ordi
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired:
-    """The text for the hole, how it came about, and what is still wrong (0: the text parses)."""
+    """The text for the hole, how it came about, and what is still wrong (0: the text parses).
+
+    `at_fault` is who is to blame for that, None where nothing is wrong.
+    """
 
     text: str
     how: How
     damage: int
+    at_fault: Blame | None = None
 
 
 def repair(
@@ -46,13 +50,15 @@ def repair(
     deadline_ms: float | None,
     cancelled: threading.Event,
     seed: int = 0,
-    known: int | None = None,
+    hurt: Hurt | None = None,
 ) -> Repaired:
     """The better of `text` and what it can be made into, to stand where `Suggestion.text` would.
 
+    What is broken elsewhere, and would be with anything in the hole, is not for a repair to mend.
+
     `text` begins with the prompt's typed characters, save for an indentation, which no repair touches. It
-    ends by `deadline_ms`, counted from the call, give or take one denoising step. `known` is the damage of
-    `text` to whoever has looked already, so that it is not parsed again.
+    ends by `deadline_ms`, counted from the call, give or take one denoising step. `hurt` is what is known of
+    the hole's fills to whoever has looked already, so that nothing is parsed again.
 
     Raises:
         EngineError: the engine cannot serve it.
@@ -69,17 +75,28 @@ def repair(
         text=with_line_feeds(text),
         typed=typed,
     )
-    before = fill.damage(fill.text) if known is None else known
+    hurt = hurt or Hurt(document, fill.start, fill.end, text[:typed])
+    before = hurt.damage(text)
     # Grammars know no bare carriage return as a line's end, and what takes too long to parse is not known.
     if before in (0, UNREADABLE) or newline_of(document.text, fill.start) == "\r":
-        return _result(fill, fill.text, How.KEPT, 0)
-    better = _better(engine, fill, prompt, before, ends, cancelled, seed)
+        return Repaired(text=fill.native(fill.text), how=How.KEPT, damage=0)
+    at_fault = hurt.blame(before)
+    kept = Repaired(text=fill.native(fill.text), how=How.KEPT, damage=before, at_fault=at_fault)
+    if at_fault is Blame.ELSEWHERE:
+        return kept
+    enough = hurt.least if at_fault is Blame.FILL else 0
+    better = _better(engine, fill, prompt, before, enough, ends, cancelled, seed)
     if not better or cancelled.is_set():
-        return _result(fill, fill.text, How.KEPT, before)
-    least = min(left for left, _, _ in better)
-    best = [(candidate, how) for left, candidate, how in better if left == least][:_SCORED]
+        return kept
+    fewest = min(left for left, _, _ in better)
+    best = [(candidate, how) for left, candidate, how in better if left == fewest][:_SCORED]
     candidate, how = _likeliest(engine, prompt, best, cancelled)
-    return _result(fill, candidate, how, least)
+    return Repaired(
+        text=fill.native(candidate),
+        how=how,
+        damage=fewest,
+        at_fault=hurt.blame(fewest) if fewest else None,
+    )
 
 
 def repair_suggestion(
@@ -92,7 +109,7 @@ def repair_suggestion(
     deadline_ms: float | None,
     cancelled: threading.Event,
     seed: int = 0,
-    known: int | None = None,
+    hurt: Hurt | None = None,
     lenient: bool = False,
 ) -> Suggestion | Rejected:
     """The suggestion with its text repaired where it needs that; see `repair`.
@@ -114,10 +131,10 @@ def repair_suggestion(
         deadline_ms=deadline_ms,
         cancelled=cancelled,
         seed=seed,
-        known=known,
+        hurt=hurt,
     )
     elapsed_ms = suggestion.elapsed_ms + 1000 * (time.perf_counter() - began)
-    if (detail := _against(document, hole, suggestion.start, found, lenient)) is not None:
+    if (detail := _against(found, lenient)) is not None:
         return Rejected(
             reason=Reason.BROKEN,
             detail=detail,
@@ -130,15 +147,13 @@ def repair_suggestion(
     return replace(suggestion, text=found.text, repaired=found.how.value, elapsed_ms=elapsed_ms)
 
 
-def _against(document: Document, hole: Hole, start: int, found: Repaired, lenient: bool) -> str | None:
+def _against(found: Repaired, lenient: bool) -> str | None:
     """What to add to the reason for not showing a text; None where it is to be shown."""
-    if not found.damage:
-        return None
-    typed = document.text[start : hole.start]
-    at_fault = blame(document, start, hole.end, typed, found.damage)
-    if at_fault is Blame.ELSEWHERE or (at_fault is Blame.PLACE and lenient):
-        return None
-    return "" if at_fault is Blame.FILL else "what stands around it does not parse either"
+    if found.at_fault is Blame.FILL:
+        return ""
+    if found.at_fault is Blame.PLACE and not lenient:
+        return "what stands around it does not parse either"
+    return None
 
 
 def _better(
@@ -146,11 +161,14 @@ def _better(
     fill: Fill,
     prompt: Prompt,
     before: int,
+    enough: int,
     ends: float | None,
     cancelled: threading.Event,
     seed: int,
 ) -> list[tuple[int, str, How]]:
     """The candidates with less wrong than `before`, and with how much; the denoiser's come first.
+
+    No better ones are looked for than some with no more wrong than `enough`.
 
     A text that parses because it opens or closes what is not its own to open or close is no better.
     """
@@ -161,9 +179,9 @@ def _better(
         left = fill.damage(candidate)
         if left < before and fill.is_balanced(candidate):
             cuts.append((left, candidate, how))
-            if sum(wrong == 0 for wrong, _, _ in cuts) >= _SCORED:
+            if sum(wrong <= enough for wrong, _, _ in cuts) >= _SCORED:
                 break
-    whole = [candidate for left, candidate, how in cuts if left == 0 and how is How.CUT]
+    whole = [candidate for left, candidate, how in cuts if left <= enough and how is How.CUT]
     anew: list[tuple[int, str, How]] = []
     if not cancelled.is_set() and not _is_over(ends):
         sound = max(map(len, whole), default=0)
@@ -188,7 +206,3 @@ def _likeliest(
 
 def _is_over(ends: float | None) -> bool:
     return ends is not None and time.perf_counter() >= ends
-
-
-def _result(fill: Fill, text: str, how: How, left: int) -> Repaired:
-    return Repaired(text=fill.native(text), how=how, damage=left)

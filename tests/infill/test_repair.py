@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from engine.request import Prompt
-from infill.blame import Blame, blame
+from infill.blame import Blame, Hurt
 from infill.context import build_context
 from infill.damage import damage
 from infill.document import Document
@@ -131,8 +131,11 @@ def test_a_fill_is_judged_by_new_errors_where_other_code_is_broken(broken: str) 
     # The first closes nothing that was open, and whatever is cut of it, something simpler parses better.
     document = Document(broken.replace(CURSOR, ""), "python")
     at = broken.index(CURSOR)
-    left = damage(document, at - 1, at, " 2 2")
-    assert blame(document, at - 1, at, " ", left) is Blame.FILL
+    hurt = Hurt(document, at - 1, at, " ")
+    assert hurt.blame(hurt.damage(" 2 2")) is Blame.FILL
+    assert hurt.blame(hurt.damage(" 2")) is Blame.ELSEWHERE
+    assert hurt.is_sound(" 2")
+    assert not hurt.is_sound(" 2 2")
 
 
 def test_a_fill_is_not_blamed_for_what_it_could_not_know() -> None:
@@ -140,7 +143,9 @@ def test_a_fill_is_not_blamed_for_what_it_could_not_know() -> None:
     text = "a = 1\nx =  $ ? $\nb = 2\n"
     document = Document(text, "python")
     at = text.index("=  $") + 2
-    assert blame(document, at - 1, at, " ", damage(document, at - 1, at, " 2")) is Blame.PLACE
+    hurt = Hurt(document, at - 1, at, " ")
+    assert hurt.blame(hurt.damage(" 2")) is Blame.PLACE
+    assert not hurt.is_sound(" 2")
 
 
 def test_the_next_row_is_taken_where_the_first_cannot_be_mended() -> None:
@@ -156,12 +161,13 @@ def test_a_text_is_parsed_once_to_choose_and_to_repair(monkeypatch: pytest.Monke
         tried.append(new)
         return damage(document, start, end, new)
 
-    for module in ("infill.pipeline.damage", "infill.mechanical.damage"):
+    for module in ("infill.blame.damage", "infill.mechanical.damage"):
         monkeypatch.setattr(module, counted)
     answer = asked("x = █\ny = 1\n", "1 1", "2")
     assert isinstance(answer, Suggestion)
     assert answer.text == " 2"
-    assert sorted(tried) == [" 1 1", " 2"]
+    assert {" 1 1", " 2"} <= set(tried)
+    assert len(tried) == len(set(tried))
 
 
 def test_a_fill_that_breaks_the_text_is_turned_down_where_there_was_no_time_to_repair_it() -> None:
