@@ -27,7 +27,7 @@ from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.special import Special
 
-_MARGIN = 3.0
+_MARGIN = 4.0
 """Nats: a beam so much less likely than the best one is given up."""
 
 _LOOKED_AT = 3

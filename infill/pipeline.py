@@ -17,6 +17,7 @@ from infill.blame import Hurt
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
+from infill.following import CLOSE, by_what_follows, log_probability
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from infill.postprocess import Kept, postprocess
 from infill.repair import repair_suggestion
@@ -89,7 +90,11 @@ def fill_all(
     mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
-    for outcome in _kept(denoised, judge, is_sound, cancelled, wanted):
+    outcomes = _kept(denoised, judge, is_sound, cancelled, wanted, close=CLOSE if ask.one_line else 0.0)
+    left_ms = _left(request, began)
+    if ask.one_line and (left_ms is None or left_ms > _ms_since(began)):  # it takes less than what was done
+        outcomes = _ranked(engine, context, outcomes, cancelled)
+    for outcome in outcomes:
         answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
         if isinstance(answer, Suggestion) and request.repair:
             answer = mend(
@@ -153,11 +158,15 @@ def fill_text(
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """What became of a request: a kept text, or a verdict; `canvas` is the one it is about, if any."""
+    """What became of a request: a kept text, or a verdict; `canvas` is the one it is about, if any.
+
+    `sound` says that nothing is wrong with the text around, or nothing that the kept one is to blame for.
+    """
 
     result: Kept | Verdict
     canvas: Canvas | None = None
     steps: int = 0
+    sound: bool = False
 
 
 def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
@@ -202,11 +211,12 @@ def _kept(
     is_sound: Callable[[Kept], bool],
     cancelled: threading.Event,
     wanted: int | None,
+    close: float,
 ) -> list[_Outcome]:
     """The candidates that survive, those with which the text is sound before the others.
 
-    No more are looked at than it takes to find `wanted` such. If none survives, the best and what is
-    against it.
+    No more are looked at than it takes to find `wanted` such, and those within `close` nats of the first.
+    If none survives, the best and what is against it.
     """
     if isinstance(denoised, Verdict):
         return [_Outcome(result=denoised)]
@@ -214,6 +224,8 @@ def _kept(
     kept: list[_Outcome] = []
     rejected: list[_Outcome] = []
     for canvas in denoised.canvases:
+        if wanted is not None and len(sound) >= wanted and not _is_close(canvas, sound[0], close):
+            break
         outcome = _Outcome(result=judge(canvas), canvas=canvas, steps=denoised.number)
         if cancelled.is_set():  # in a text that is hard to parse, each takes its time
             return [_Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)]
@@ -221,12 +233,29 @@ def _kept(
             rejected.append(outcome)
         # Where there is nothing to choose among, whether it is sound changes nothing.
         elif len(denoised.canvases) == 1 or is_sound(outcome.result):
-            sound.append(outcome)
+            sound.append(replace(outcome, sound=True))
         else:
             kept.append(outcome)
-        if len(sound) == wanted:
-            break
     return sound + kept or rejected[:1]
+
+
+def _is_close(canvas: Canvas, first: _Outcome, close: float) -> bool:
+    assert first.canvas is not None
+    return close > 0 and log_probability(canvas) > log_probability(first.canvas) - close
+
+
+def _ranked(
+    engine: Engine, context: Context, outcomes: list[_Outcome], cancelled: threading.Event
+) -> list[_Outcome]:
+    """The outcomes, those that are sound and close to the first ordered by what follows them."""
+    near: list[tuple[_Outcome, str, float]] = []
+    for each in outcomes:
+        if not each.sound or each.canvas is None or not _is_close(each.canvas, outcomes[0], CLOSE):
+            break
+        assert isinstance(each.result, Kept)
+        near.append((each, each.result.text, log_probability(each.canvas)))
+    order = by_what_follows(engine, context.prompt, [(text, own) for _, text, own in near], cancelled)
+    return [*(near[index][0] for index in order), *outcomes[len(near) :]]
 
 
 def _judge(

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
+from engine.errors import InvalidRequest
 from engine.request import Engine, Prompt, ScoreRequest
 from infill.blame import Blame, Hurt
 from infill.damage import UNREADABLE
@@ -198,7 +199,11 @@ def _likeliest(
     if len(candidates) == 1:
         return candidates[0]
     bare = Prompt(prefix=prompt.prefix, suffix=prompt.suffix, snippets=prompt.snippets)
-    scored = engine.score(ScoreRequest(prompt=bare, middles=tuple(text for text, _ in candidates)), cancelled)
+    middles = tuple(text for text, _ in candidates)
+    try:
+        scored = engine.score(ScoreRequest(prompt=bare, middles=middles), cancelled)
+    except InvalidRequest:  # not every engine gives scores
+        return candidates[0]
     if len(scored) < len(candidates):  # cancelled
         return candidates[0]
     return max(zip(scored, candidates, strict=True), key=lambda pair: pair[0].mean)[1]
