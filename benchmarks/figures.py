@@ -16,7 +16,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _DOCS = _HERE.parent / "docs"
-_DECODINGS = ("--decoding", "denoise", "verify", "causal")
+_DECODINGS = ("--decoding", "denoise", "search", "verify", "causal")
 
 
 def main() -> int:

@@ -288,6 +288,19 @@ def test_a_plan_is_a_whole_run_in_so_much_time() -> None:
     assert at(1000) == (0.0, False, 0.5, True)
 
 
+def test_a_share_of_the_batches_trains_the_causal_direction_alone(shards: Shards) -> None:
+    state = State(recipe=replace(RECIPE, causal_batches=2), causal_share=0.75)
+    alone = [replace(state, batch=batch).causal_only() for batch in range(402)]
+    assert alone[:2] == [True, True]
+    assert sum(alone[2:]) == 300
+    assert all(sum(alone[first : first + 8]) == 6 for first in range(2, 394))
+    trainer = Trainer(replace(RECIPE, causal_batches=0), device="cpu", compiled=False)
+    batch = make_batch(shards, np.arange(4), VOCAB, np.random.default_rng(0), 0.5)
+    assert "denoising" in trainer.step(batch)
+    trainer.state.causal_share = 1.0
+    assert "denoising" not in trainer.step(batch)
+
+
 def test_a_run_warms_up_again_after_it_has_cooled_down() -> None:
     state = State(recipe=RECIPE, batch=10)
     state.cool_down(4)
