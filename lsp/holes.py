@@ -64,7 +64,7 @@ async def fill_markers(
         max_steps=server.settings.max_steps,
         deadline_ms=server.settings.deadline_ms * _PATIENCE * len(markers),
     )
-    view = _view(server, opened)
+    view = _view(server, opened, markers)
     progress = Progress(server, "Infill: filling holes", token) if len(markers) > 1 or token else None
     loop = asyncio.get_running_loop()
 
@@ -206,8 +206,10 @@ def _edit(
     return Edit(edit=edit, filled=len(new), reason=reason)
 
 
-def _view(server: InfillServer, opened: OpenDocument) -> CanvasView | None:
-    return CanvasView(server, opened, opened.revision) if server.settings.canvas else None
+def _view(
+    server: InfillServer, opened: OpenDocument, markers: Sequence[Marker] = ()
+) -> CanvasView | None:
+    return CanvasView(server, opened, opened.revision, markers) if server.settings.canvas else None
 
 
 def _conclude(server: InfillServer, opened: OpenDocument, found: Edit | Empty) -> Edit | Empty:

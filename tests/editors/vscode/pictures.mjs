@@ -10,7 +10,7 @@ import { launch, Workbench } from "./workbench.mjs";
 
 const { GIFEncoder, applyPalette, quantize } = gifenc;
 const MEDIA = path.join(repository, "editors/vscode/media");
-const SIZE = { width: 680, height: 340 };
+const SIZE = { width: 800, height: 340 };
 const COLORS = 63; // and one that is transparent, for what a frame leaves as it was
 const SHORTEST_MS = 40;
 const LONGEST_MS = 500; // a slow machine's waits are not the point of the recording
@@ -71,7 +71,7 @@ try {
   await holes.goTo(1, 1);
   await record(holes, path.join(MEDIA, "holes.gif"), async () => {
     await holes.run("Infill: Preview All Holes Filled");
-    await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
+    await holes.page.getByText(/Infill previews/).first().waitFor({ timeout: 120_000 });
     await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
     await holes.press("Tab");
     await holes.saved((text) => !text.includes("___"));
