@@ -206,9 +206,7 @@ def _edit(
     return Edit(edit=edit, filled=len(new), reason=reason)
 
 
-def _view(
-    server: InfillServer, opened: OpenDocument, markers: Sequence[Marker] = ()
-) -> CanvasView | None:
+def _view(server: InfillServer, opened: OpenDocument, markers: Sequence[Marker] = ()) -> CanvasView | None:
     return CanvasView(server, opened, opened.revision, markers) if server.settings.canvas else None
 
 
