@@ -1,9 +1,10 @@
 """`python -m tests.fakes.server`: the real server over stdio, with an engine that needs no model.
 
-The engine suggests "1", or the JSON list that follows `--middles`, one after the other; where the text before
-the hole has `WAIT` in it, it goes on denoising until it is cancelled. `test/engine` tells what it was asked and how it ended. `--snippets` wants code from elsewhere,
-`--tcp` listens instead, `--no-model` cannot load one, `--slow-load` never finishes, `--resident` uses the
-fake service's engine, and `--print` writes to standard output while loading.
+The engine suggests "1", or the JSON list that follows `--middles`, one after the other; where the text
+before the hole has `WAIT` in it, it goes on denoising until it is cancelled. `test/engine` tells what it
+was asked and how it ended. `--snippets` wants code from elsewhere, `--tcp` listens instead, `--no-model`
+cannot load one, `--slow-load` never finishes, `--resident` uses the fake service's engine, and `--print`
+writes to standard output while loading.
 """
 
 from __future__ import annotations
