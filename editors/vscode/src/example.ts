@@ -15,10 +15,13 @@ const SUGGESTION = `class Box:
 const HOLES = `class Account:
     def __init__(self, owner, balance):
         self.owner = ___
-        self.balance = ___
+        self.balance = balance
 
     def deposit(self, amount):
-        self.balance += ___
+        self.balance += amount
+
+    def withdraw(self, amount):
+        self.balance -= ___
 `;
 
 /** Opens it beside what is there, with the cursor where something is missing; `what` is "holes" or anything. */

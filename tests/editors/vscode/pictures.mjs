@@ -33,10 +33,13 @@ const BOX = `class Box:
 const HOLES = `class Account:
     def __init__(self, owner, balance):
         self.owner = ___
-        self.balance = ___
+        self.balance = balance
 
     def deposit(self, amount):
-        self.balance += ___
+        self.balance += amount
+
+    def withdraw(self, amount):
+        self.balance -= ___
 `;
 
 const server = await startCodeServer({
