@@ -61,7 +61,6 @@ export class Infill implements vscode.Disposable {
         onCanvas: (canvas) => this.canvas.show(canvas),
         quiet: () => this.snooze.active,
       });
-      void vscode.commands.executeCommand("setContext", "infill.running", true); // for the walkthrough
     } catch (error) {
       this.log.error(`the server did not start: ${String(error)}`);
       this.status.show({ state: "error", message: "the server did not start; the log says why" });

@@ -10,7 +10,7 @@ import { launch, Workbench } from "./workbench.mjs";
 
 const { GIFEncoder, applyPalette, quantize } = gifenc;
 const MEDIA = path.join(repository, "editors/vscode/media");
-const SIZE = { width: 800, height: 340 };
+const SIZE = { width: 860, height: 340 };
 const COLORS = 63; // and one that is transparent, for what a frame leaves as it was
 const SHORTEST_MS = 40;
 const LONGEST_MS = 500; // a slow machine's waits are not the point of the recording
@@ -51,6 +51,7 @@ const server = await startCodeServer({
     "window.commandCenter": false,
     "breadcrumbs.enabled": false,
     "editor.fontSize": 15,
+    "editor.stickyScroll.enabled": false,
   },
 });
 const browser = await launch();
