@@ -24,7 +24,7 @@ from lsp.canvas import CanvasView
 from lsp.convert import Replacement, workspace_edit
 from lsp.documents import OpenDocument
 from lsp.progress import Progress
-from lsp.snapshot import STALE, SUPERSEDED, Empty
+from lsp.snapshot import CANCELLED, STALE, SUPERSEDED, Empty
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -78,7 +78,7 @@ async def fill_markers(
             engine, document, markers, wish, cancelled=cancelled, on_step=on_step, on_hole=on_hole
         )
 
-    found: Edit | Empty = Empty(reason="cancelled by the client")
+    found: Edit | Empty = CANCELLED
     try:
         outcome = await _run(server, opened, task)
         found = outcome if isinstance(outcome, Empty) else _edit_of(server, opened, outcome)
@@ -126,7 +126,7 @@ async def rewrite(server: InfillServer, opened: OpenDocument, start: int, end: i
     def task(engine: Engine, document: Document, cancelled: threading.Event) -> Suggestion | Rejected:
         return fill(engine, document, request, cancelled=cancelled, on_step=view)
 
-    found: Edit | Empty = Empty(reason="cancelled by the client")
+    found: Edit | Empty = CANCELLED
     try:
         outcome = await _run(server, opened, task)
         if isinstance(outcome, Rejected):
