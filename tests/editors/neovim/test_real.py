@@ -34,6 +34,17 @@ BLOCK = """class Stack:
         return len(self.items)
 """
 LINE_OF_BLOCK = 7
+HOLES = """class Account:
+    def __init__(self, owner, balance):
+        self.owner = ___
+        self.balance = balance
+
+    def deposit(self, amount):
+        self.balance += amount
+
+    def withdraw(self, amount):
+        self.balance -= ___
+"""
 
 
 def text_of(neovim: Neovim) -> str:
@@ -128,7 +139,7 @@ def test_dos_line_ends_and_astral_characters_stay(real: Neovim) -> None:
 
 
 def test_filling_all_holes_is_undone_in_one_step(real: Neovim) -> None:
-    real.edit("holes.py", "def add(a, b):\n    return ___\n\n\ndef sub(a, b):\n    return ___\n")
+    real.edit("holes.py", HOLES)
     before = real.lines()
     real.nvim.command("Infill fill-all")
     real.until(lambda: "___" not in "\n".join(real.lines()), "filled")
