@@ -60,7 +60,6 @@ export const documents = {
   "holes.py": HOLES,
   "preview.py": HOLES,
   "action.py": HOLES,
-  "beside.py": HOLES,
   "canvas.py": MEAN,
   "engine.py": TOTAL,
   "rewrite.py": TOTAL.replace("+= ", "+= something"),

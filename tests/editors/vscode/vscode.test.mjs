@@ -149,19 +149,6 @@ test("filled holes are previewed: Escape drops them, Tab takes them", async () =
   for (const middle of again) assert.ok(text.includes(middle), `${middle} should be in the file`);
 });
 
-test("while a preview shows, Tab in an editor beside it indents", async () => {
-  await workbench.openFile("beside.py");
-  await workbench.goTo(1, 1);
-  await workbench.run("Infill: Preview All Holes Filled");
-  await until("the preview is drawn", () => workbench.drawn());
-  await workbench.run("View: Split Editor Right");
-  await until("two editors", async () => (await workbench.page.locator(".editor-group-container .monaco-editor").count()) === 2);
-  await workbench.press("Control+Home");
-  await workbench.press("Tab");
-  await workbench.saved((text) => text === `    ${documents["beside.py"]}`);
-  await workbench.run("View: Close Editor");
-});
-
 test("a file in another language says that it gets no suggestions", async () => {
   await workbench.openFile("quiet.txt");
   await workbench.run("Infill: Why Is There No Suggestion?");
