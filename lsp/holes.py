@@ -24,7 +24,7 @@ from lsp.canvas import CanvasView
 from lsp.convert import Replacement, workspace_edit
 from lsp.documents import OpenDocument
 from lsp.progress import Progress
-from lsp.snapshot import STALE, SUPERSEDED, Empty
+from lsp.snapshot import CANCELLED, STALE, SUPERSEDED, Empty
 
 if TYPE_CHECKING:
     from lsp.server import InfillServer
@@ -64,7 +64,7 @@ async def fill_markers(
         max_steps=server.settings.max_steps,
         deadline_ms=server.settings.deadline_ms * _PATIENCE * len(markers),
     )
-    view = _view(server, opened)
+    view = _view(server, opened, markers)
     progress = Progress(server, "Infill: filling holes", token) if len(markers) > 1 or token else None
     loop = asyncio.get_running_loop()
 
@@ -78,7 +78,7 @@ async def fill_markers(
             engine, document, markers, wish, cancelled=cancelled, on_step=on_step, on_hole=on_hole
         )
 
-    found: Edit | Empty = Empty(reason="cancelled by the client")
+    found: Edit | Empty = CANCELLED
     try:
         outcome = await _run(server, opened, task)
         found = outcome if isinstance(outcome, Empty) else _edit_of(server, opened, outcome)
@@ -126,7 +126,7 @@ async def rewrite(server: InfillServer, opened: OpenDocument, start: int, end: i
     def task(engine: Engine, document: Document, cancelled: threading.Event) -> Suggestion | Rejected:
         return fill(engine, document, request, cancelled=cancelled, on_step=view)
 
-    found: Edit | Empty = Empty(reason="cancelled by the client")
+    found: Edit | Empty = CANCELLED
     try:
         outcome = await _run(server, opened, task)
         if isinstance(outcome, Rejected):
@@ -206,8 +206,8 @@ def _edit(
     return Edit(edit=edit, filled=len(new), reason=reason)
 
 
-def _view(server: InfillServer, opened: OpenDocument) -> CanvasView | None:
-    return CanvasView(server, opened, opened.revision) if server.settings.canvas else None
+def _view(server: InfillServer, opened: OpenDocument, markers: Sequence[Marker] = ()) -> CanvasView | None:
+    return CanvasView(server, opened, opened.revision, markers) if server.settings.canvas else None
 
 
 def _conclude(server: InfillServer, opened: OpenDocument, found: Edit | Empty) -> Edit | Empty:

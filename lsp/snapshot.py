@@ -51,6 +51,9 @@ class Asked:
 
 STALE = Empty(reason="the text changed meanwhile")
 SUPERSEDED = Empty(reason="a newer request replaced this one")
+CANCELLED = Empty(reason="cancelled by the client")
+OVERTAKEN = (STALE, SUPERSEDED, CANCELLED)
+"""What happens all the time while somebody types: for the log, and no reason for anybody who looks up."""
 
 
 def snapshot(

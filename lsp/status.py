@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsp.snapshot import Empty
+from lsp.snapshot import OVERTAKEN, Empty
 
 NOTIFICATION = "infill/status"
 
@@ -84,9 +84,8 @@ class Status:
         self.counts.requests += 1
         if nothing is not None:
             self.counts.nothing[nothing.reason.partition(" (")[0]] += 1
-        self._send(
-            self.state if self._busy == 0 else "busy", self.message, nothing.reason if nothing else None
-        )
+        reason = nothing.reason if nothing is not None and nothing not in OVERTAKEN else None
+        self._send(self.state if self._busy == 0 else "busy", self.message, reason)
 
     def explain(self, uri: str) -> dict[str, str]:
         """Why the last request for a document gave nothing, and what was turned down."""

@@ -7,7 +7,7 @@ set -euo pipefail
 cache=$1
 cd "$(dirname "$0")/../.."
 export PATH="$cache/node24/bin:$PATH" INFILL_EDITORS_CACHE="$cache"
-.venv/bin/python -m tests.editors.neovim.picture "$cache/neovim-forky/usr/bin/nvim" editors/neovim/suggestion.svg
+.venv/bin/python -m tests.editors.neovim.recording "$cache/neovim-forky/usr/bin/nvim" editors/neovim/recording.svg
 cd tests/editors/vscode
 npm ci --no-audit --no-fund --loglevel error
 node pictures.mjs

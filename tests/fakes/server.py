@@ -1,13 +1,15 @@
 """`python -m tests.fakes.server`: the real server over stdio, with an engine that needs no model.
 
-The engine suggests "1"; where the text before the hole has `WAIT` in it, it goes on denoising until it is
-cancelled. `test/engine` tells what it was asked and how it ended. `--snippets` wants code from elsewhere,
-`--tcp` listens instead, `--no-model` cannot load one, `--slow-load` never finishes, `--resident` uses the
-fake service's engine, and `--print` writes to standard output while loading.
+The engine suggests "1", or the JSON list that follows `--middles`, one after the other; where the text
+before the hole has `WAIT` in it, it goes on denoising until it is cancelled. `test/engine` tells what it
+was asked and how it ended. `--snippets` wants code from elsewhere, `--tcp` listens instead, `--no-model`
+cannot load one, `--slow-load` never finishes, `--resident` uses the fake service's engine, and `--print`
+writes to standard output while loading.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -33,11 +35,19 @@ from lsp.server import InfillServer, ServerOptions, serve_stdio, serve_tcp
 from tests.fakes.engine import ScriptedEngine
 
 
+def middles() -> list[str]:
+    """What the options have the engine suggest."""
+    if "--middles" not in sys.argv:
+        return ["1"]
+    found: list[str] = json.loads(sys.argv[sys.argv.index("--middles") + 1])
+    return found
+
+
 class WaitingEngine:
     """Two scripted engines: one that answers, and one whose gate stays shut."""
 
     def __init__(self) -> None:
-        self.answering = ScriptedEngine(["1"], snippet_chars=2000 if "--snippets" in sys.argv else 0)
+        self.answering = ScriptedEngine(middles(), snippet_chars=2000 if "--snippets" in sys.argv else 0)
         self.waiting = ScriptedEngine(["1"], steps=1000, gate=threading.Event())
 
     def info(self) -> EngineInfo:
@@ -88,6 +98,7 @@ class ObservedServer(InfillServer):
         def engine(params: Any) -> dict[str, object]:
             return {
                 "prompts": [asdict(request.prompt) for request in ENGINE.answering.requests],
+                "requests": [asdict(request) for request in ENGINE.answering.requests],
                 "waiting": len(ENGINE.waiting.requests),
                 "started": ENGINE.waiting.started.is_set(),
                 "stops": [stop.value for stop in ENGINE.waiting.stops],

@@ -237,6 +237,23 @@ async def test_who_wants_to_watch_sees_every_step() -> None:
     assert last["confidences"] == [0.9] * len(" value")  # one a character
 
 
+async def test_a_canvas_of_several_holes_is_shown_hole_by_hole() -> None:
+    engine = ScriptedEngine([" a", " b"], steps=2)
+    async with connect(engine, options={"canvas": True}, capabilities=VERSIONED) as session:
+        session.open("def f(a):\r\n    x = ___\r\n    return ___\r\n")
+        await command(session, "infill.fillAllHoles", {"uri": URI})
+        shown = [m["params"] for m in session.received if m.get("method") == "infill/canvas"]
+    [shared] = [each for each in shown if "parts" in each]
+    assert shared["text"] == " a\n    return b"
+    assert [(part["range"], part["text"]) for part in shared["parts"]] == [
+        (span(1, 8, 11), " a"),
+        (span(2, 11, 14), " b"),
+    ]
+    assert [part["confidences"] for part in shared["parts"]] == [[0.9] * 2, [0.9] * 2]
+    alone = [each for each in shown if "parts" not in each and each["done"]]
+    assert {each["range"]["start"]["line"] for each in alone} == {1, 2}
+
+
 async def test_nobody_else_does() -> None:
     async with connect(ScriptedEngine(["value"])) as session:
         session.open("x = \n")

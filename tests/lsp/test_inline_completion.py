@@ -198,8 +198,10 @@ async def test_an_answer_about_an_older_text_is_dropped_and_the_work_stopped(how
             session.open("x = \n")
         assert (await session.answer_to(asked))["result"] == {"items": []}
         assert await asyncio.to_thread(engine.finished.wait, 5)
+        states = [m["params"] for m in session.received if m.get("method") == "infill/status"]
     assert engine.stops == [Stop.CANCELLED]
     assert "the text changed meanwhile" in session.log[-1]
+    assert not any("reason" in state for state in states)  # nobody is to be told at every key
 
 
 async def test_a_request_is_about_the_text_before_the_edit_that_follows_it() -> None:

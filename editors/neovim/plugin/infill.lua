@@ -12,6 +12,14 @@ local function call(name, ...)
   end
 end
 
+local function switch(enabled, everywhere)
+  return function()
+    local on = require('infill').enable(enabled, everywhere)
+    vim.notify(('Infill: suggestions are %s %s'):format(on and 'on' or 'off',
+      everywhere and 'everywhere' or 'in this buffer'))
+  end
+end
+
 local subcommands = {
   ['fill'] = call('fill_hole'),
   ['fill-all'] = call('fill_all_holes'),
@@ -23,9 +31,9 @@ local subcommands = {
   ['restart-engine'] = function() require('infill.actions').restart_engine() end,
   ['start'] = call('start'),
   ['stop'] = call('stop'),
-  ['on'] = call('enable', true, true),
-  ['off'] = call('enable', false, true),
-  ['toggle'] = call('enable', nil, false),
+  ['on'] = switch(true, true),
+  ['off'] = switch(false, true),
+  ['toggle'] = switch(nil, false),
   ['log'] = function() vim.cmd.tabedit(vim.lsp.log.get_filename and vim.lsp.log.get_filename() or vim.lsp.get_log_path()) end,
 }
 

@@ -10,6 +10,13 @@ const OF_THE_SERVER = "Server";
 /** In an untrusted workspace these would let its author choose what is loaded. */
 const RESTRICTED = ["infill.path", "infill.model", "infill.log_level"];
 
+/** The settings editor has no field for a text that may be null: there the empty text says so. */
+function offered(schema) {
+  if (!Array.isArray(schema.type) || !schema.type.includes("string")) return schema;
+  const { minLength, ...rest } = schema;
+  return { ...rest, type: "string", default: schema.default ?? "" };
+}
+
 const before = readFileSync(manifestFile, "utf8");
 const manifest = JSON.parse(before);
 const { properties } = JSON.parse(readFileSync(schemaFile, "utf8"));
@@ -19,7 +26,7 @@ section.properties = Object.fromEntries(
   Object.entries(properties).map(([name, { description, ...rest }], order) => [
     `infill.${name}`,
     {
-      ...rest,
+      ...offered(rest),
       order,
       scope: "window",
       markdownDescription: `${description[0].toUpperCase()}${description.slice(1)}.`,

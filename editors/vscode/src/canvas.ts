@@ -6,7 +6,7 @@
  */
 
 import * as vscode from "vscode";
-import type { Canvas } from "./protocol";
+import type { Canvas, CanvasPart } from "./protocol";
 
 /** Upper bounds of confidence and the colour below them, which themes can set. */
 const SHADES: readonly [number, string][] = [
@@ -32,17 +32,8 @@ export class CanvasView implements vscode.Disposable {
       (each) => each.document.uri.toString() === vscode.Uri.parse(canvas.uri).toString(),
     );
     if (editor === undefined || canvas.done || isStale(canvas, editor.document)) return;
-    const { line, character } = canvas.range.end;
-    const at = new vscode.Range(line, character, line, character);
-    editor.setDecorations(
-      this.type,
-      runs(withoutTyped(canvas, editor.document)).map(({ text, color }) => ({
-        range: at,
-        renderOptions: {
-          after: { contentText: text, color: new vscode.ThemeColor(color), fontStyle: "italic" },
-        },
-      })),
-    );
+    const parts = canvas.parts ?? [canvas];
+    editor.setDecorations(this.type, parts.flatMap((part) => decorations(withoutTyped(part, editor.document))));
     // A server that dies in mid-denoise sends no last step.
     this.timer = setTimeout(() => this.clear(), STALE_AFTER_MS);
   }
@@ -63,8 +54,17 @@ function isStale(canvas: Canvas, document: vscode.TextDocument): boolean {
   return canvas.version !== null && canvas.version !== document.version;
 }
 
+function decorations(part: CanvasPart): vscode.DecorationOptions[] {
+  const { line, character } = part.range.end;
+  const range = new vscode.Range(line, character, line, character);
+  return runs(part).map(({ text, color }) => ({
+    range,
+    renderOptions: { after: { contentText: text, color: new vscode.ThemeColor(color), fontStyle: "italic" } },
+  }));
+}
+
 /** A canvas that begins with the text it replaces is drawn from where it goes on. */
-function withoutTyped(canvas: Canvas, document: vscode.TextDocument): Canvas {
+function withoutTyped(canvas: CanvasPart, document: vscode.TextDocument): CanvasPart {
   const { start, end } = canvas.range;
   const typed = document.getText(new vscode.Range(start.line, start.character, end.line, end.character));
   if (typed === "" || !canvas.text.startsWith(typed)) return canvas;
@@ -78,7 +78,7 @@ function confidenceAt(confidences: readonly number[], index: number, characters:
 }
 
 /** The canvas cut where the confidence changes its shade. */
-function runs(canvas: Pick<Canvas, "text" | "confidences">): { text: string; color: string }[] {
+function runs(canvas: CanvasPart): { text: string; color: string }[] {
   const found: { text: string; color: string }[] = [];
   const characters = [...canvas.text];
   for (const [index, character] of characters.slice(0, MOST_CHARACTERS).entries()) {

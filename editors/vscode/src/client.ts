@@ -9,24 +9,12 @@ import {
   RevealOutputChannelOn,
   State,
 } from "vscode-languageclient/node";
+import { documentSelector } from "./documents";
 import type { Server } from "./find";
 import { canvasNotification, statusNotification, type Canvas } from "./protocol";
 import { serverSettings } from "./settings";
 import type { StatusBar } from "./status";
 
-export const LANGUAGES = [
-  "python",
-  "javascript",
-  "javascriptreact",
-  "typescript",
-  "typescriptreact",
-  "go",
-  "rust",
-  "java",
-  "c",
-  "cpp",
-];
-const SCHEMES = ["file", "untitled", "vscode-notebook-cell"];
 const MOST_RESTARTS = 4; // in three minutes; then something is wrong that starting again does not mend
 
 export interface Surroundings {
@@ -55,7 +43,7 @@ export async function startClient(server: Server, around: Surroundings): Promise
 function options({ log, status, quiet }: Surroundings, client: () => LanguageClient): LanguageClientOptions {
   let usual: ErrorHandler | undefined;
   return {
-    documentSelector: LANGUAGES.flatMap((language) => SCHEMES.map((scheme) => ({ language, scheme }))),
+    documentSelector,
     outputChannel: log,
     revealOutputChannelOn: RevealOutputChannelOn.Never,
     initializationOptions: () => serverSettings(),

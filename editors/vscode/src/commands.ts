@@ -6,6 +6,8 @@
 
 import * as vscode from "vscode";
 import { ExecuteCommandRequest, type LanguageClient } from "vscode-languageclient/node";
+import { isServed, whyNotServed } from "./documents";
+import { openExample } from "./example";
 import type { Infill } from "./extension";
 import { chooseSnooze, showMenu } from "./menu";
 import { chooseModel } from "./model";
@@ -13,7 +15,7 @@ import { type Explanation, fillHoles, type Refusal, serverCommand, type Workspac
 import { disabledLanguages, switchLanguage } from "./settings";
 
 export function registerCommands(infill: Infill): vscode.Disposable[] {
-  const commands: Record<string, () => unknown> = {
+  const commands: Record<string, (argument?: unknown) => unknown> = {
     "infill.menu": () => showMenu(infill),
     "infill.restart": () => infill.restart(),
     "infill.showLog": () => infill.log.show(),
@@ -24,28 +26,30 @@ export function registerCommands(infill: Infill): vscode.Disposable[] {
     "infill.chooseModel": () => chooseModel(),
     "infill.fillHoleAtCursor": () =>
       withEditor(infill, (client, { document, selection }) =>
-        run(client, serverCommand.fillHole, {
+        run(infill, client, serverCommand.fillHole, {
           ...uriOf(client, document),
           position: client.code2ProtocolConverter.asPosition(selection.active),
         }),
       ),
     "infill.rewriteSelected": () =>
-      withEditor(infill, (client, { document, selection }) =>
-        run(client, serverCommand.rewriteSelection, {
+      withEditor(infill, async (client, { document, selection }) => {
+        if (selection.isEmpty) return void tell(infill, "select the code that is to be written anew.");
+        await run(infill, client, serverCommand.rewriteSelection, {
           ...uriOf(client, document),
           range: client.code2ProtocolConverter.asRange(selection),
-        }),
-      ),
+        });
+      }),
     "infill.fillAllHolesInFile": () =>
       withEditor(infill, (client, { document }) =>
-        run(client, serverCommand.fillAllHoles, uriOf(client, document)),
+        run(infill, client, serverCommand.fillAllHoles, uriOf(client, document)),
       ),
     "infill.previewAllHoles": () => withEditor(infill, (client, editor) => preview(infill, client, editor)),
     "infill.preview.accept": () => infill.preview.accept(),
     "infill.preview.discard": () => infill.preview.discard(),
+    "infill.example": openExample,
   };
   return Object.entries(commands).map(([id, body]) =>
-    vscode.commands.registerCommand(id, () => reported(infill, body)),
+    vscode.commands.registerCommand(id, (argument?: unknown) => reported(infill, () => body(argument))),
   );
 }
 
@@ -59,6 +63,7 @@ async function reported(infill: Infill, body: () => unknown): Promise<void> {
   }
 }
 
+/** With a button VS Code shows the whole of a message, without one only its first line. */
 async function tell(
   infill: Infill,
   message: string,
@@ -71,6 +76,7 @@ async function tell(
 async function explain(infill: Infill): Promise<void> {
   const editor = vscode.window.activeTextEditor;
   const { client } = infill;
+  if (editor !== undefined && !isServed(editor.document)) return void tell(infill, whyNotServed(editor.document));
   if (editor === undefined || !client?.isRunning() || infill.snooze.active) {
     return tell(infill, infill.status.shown.message);
   }
@@ -86,9 +92,9 @@ async function toggleLanguage(): Promise<void> {
 }
 
 /** Runs a command that edits through `workspace/applyEdit`; it answers with a refusal, or with nothing. */
-async function run(client: LanguageClient, command: string, argument: object): Promise<void> {
+async function run(infill: Infill, client: LanguageClient, command: string, argument: object): Promise<void> {
   const answer = await execute<Refusal | null>(client, command, argument);
-  if (answer?.reason) void vscode.window.showInformationMessage(`Infill: ${answer.reason}`);
+  if (answer?.reason) void tell(infill, answer.filled ? `${answer.reason}.` : `nothing is changed: ${answer.reason}.`);
 }
 
 async function preview(infill: Infill, client: LanguageClient, editor: vscode.TextEditor): Promise<void> {
@@ -98,9 +104,10 @@ async function preview(infill: Infill, client: LanguageClient, editor: vscode.Te
   );
   const edit = await client.protocol2CodeConverter.asWorkspaceEdit(answer?.edit);
   if (edit === undefined || edit.get(editor.document.uri).length === 0) {
-    void vscode.window.showInformationMessage(`Infill: ${answer?.reason ?? "there is no hole in this file"}`);
+    void tell(infill, `${answer?.reason ?? "there is no hole in this file"}.`);
   } else {
     infill.preview.show(editor, edit);
+    if (answer?.reason) void tell(infill, `${answer.reason}.`);
   }
 }
 
@@ -110,7 +117,8 @@ async function withEditor(
 ): Promise<void> {
   const editor = vscode.window.activeTextEditor;
   const { client } = infill;
-  if (editor === undefined) return void vscode.window.showInformationMessage("Infill: no editor is open.");
+  if (editor === undefined) return void tell(infill, "no editor is open.");
+  if (!isServed(editor.document)) return void tell(infill, whyNotServed(editor.document));
   if (!client?.isRunning()) {
     return void vscode.window.showWarningMessage(`Infill: ${infill.status.shown.message}.`);
   }

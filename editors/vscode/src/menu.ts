@@ -1,6 +1,7 @@
 /** The menu behind the status bar entry. */
 
 import * as vscode from "vscode";
+import { isServed } from "./documents";
 import type { Infill } from "./extension";
 import { disabledLanguages, write } from "./settings";
 
@@ -15,10 +16,10 @@ const SNOOZES: readonly [string, number][] = [
 ];
 
 export async function showMenu(infill: Infill): Promise<void> {
-  const { message, reason, model } = infill.status.shown;
+  const { message, reason } = infill.status.shown;
   const choice = await vscode.window.showQuickPick(choices(infill), {
     title: `Infill: ${message}`,
-    placeHolder: [reason, model].filter((each) => each).join(" · "),
+    placeHolder: reason ? `No suggestion last time: ${reason}` : "What shall Infill do?",
   });
   await choice?.run?.();
 }
@@ -29,6 +30,7 @@ function choices(infill: Infill): Choice[] {
     run: () => vscode.commands.executeCommand(id),
   });
   const group = (label: string): Choice => ({ label, kind: vscode.QuickPickItemKind.Separator });
+  const selecting = vscode.window.activeTextEditor?.selection.isEmpty === false;
   const canvas = vscode.workspace.getConfiguration("infill").get<boolean>("canvas", false);
   return [
     group("Suggestions"),
@@ -38,10 +40,14 @@ function choices(infill: Infill): Choice[] {
       ? { label: "$(bell) End the snooze", run: () => infill.snooze.stop() }
       : command("$(bell-slash) Snooze…", "infill.snooze"),
     {
-      label: canvas ? "$(eye-closed) Hide the canvas" : "$(eye) Show the canvas while it is denoised",
+      label: canvas ? "$(eye-closed) Hide the canvas" : "$(eye) Show the canvas",
+      description: "every step of denoising, drawn at the cursor",
       run: () => write("canvas", !canvas),
     },
     group("This file"),
+    selecting
+      ? command("$(wand) Rewrite the selection", "infill.rewriteSelected")
+      : command("$(edit) Fill the hole here", "infill.fillHoleAtCursor"),
     command("$(sparkle) Preview all holes filled", "infill.previewAllHoles"),
     command("$(check-all) Fill all holes", "infill.fillAllHolesInFile"),
     group("The server"),
@@ -56,8 +62,9 @@ function choices(infill: Infill): Choice[] {
 }
 
 function languageChoice(): Choice[] {
-  const language = vscode.window.activeTextEditor?.document.languageId;
-  if (language === undefined) return [];
+  const document = vscode.window.activeTextEditor?.document;
+  if (document === undefined || !isServed(document)) return [];
+  const language = document.languageId;
   const off = disabledLanguages().includes(language);
   return [
     {
@@ -69,6 +76,9 @@ function languageChoice(): Choice[] {
 
 export async function chooseSnooze(infill: Infill): Promise<void> {
   const choices = SNOOZES.map(([label, minutes]) => ({ label, minutes }));
-  const choice = await vscode.window.showQuickPick(choices, { title: "Infill: no suggestions for" });
+  const choice = await vscode.window.showQuickPick(choices, {
+    title: "Infill: snooze",
+    placeHolder: "No suggestions for how long?",
+  });
   if (choice !== undefined) infill.snooze.start(choice.minutes);
 }

@@ -10,7 +10,7 @@ export async function chooseModel(): Promise<void> {
   const hub = { label: "$(cloud-download) A name on the hub…", description: "is downloaded once" };
   const choice = await vscode.window.showQuickPick([embedded, folder, hub], {
     title: "Infill: the model",
-    placeHolder: now ?? "the embedded model",
+    placeHolder: `Now: ${now || "the embedded model"}`,
   });
   if (choice === embedded) await write("model", undefined);
   if (choice === folder) {

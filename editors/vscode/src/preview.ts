@@ -23,6 +23,8 @@ export class Preview implements vscode.Disposable {
   });
   private readonly subscriptions: vscode.Disposable[];
   private showing: Showing | undefined;
+  /** How to go on, in the status bar for as long as there is something to accept. */
+  private message: vscode.Disposable | undefined;
 
   constructor() {
     this.subscriptions = [
@@ -32,6 +34,8 @@ export class Preview implements vscode.Disposable {
       vscode.window.onDidChangeVisibleTextEditors((editors) => {
         if (this.showing !== undefined && !editors.includes(this.showing.editor)) this.discard();
       }),
+      // In another editor beside it Tab is to indent.
+      vscode.window.onDidChangeActiveTextEditor(() => this.bindKeys()),
     ];
   }
 
@@ -44,9 +48,9 @@ export class Preview implements vscode.Disposable {
     editor.setDecorations(this.filled, edits.map((each) => drawn(each, editor.document)));
     const first = edits[0];
     if (first !== undefined) editor.revealRange(first.range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
-    void vscode.commands.executeCommand("setContext", CONTEXT, true);
+    this.bindKeys();
     const holes = edits.length === 1 ? "1 hole" : `${edits.length} holes`;
-    vscode.window.setStatusBarMessage(`Infill: ${holes} filled. Tab accepts, Escape discards`, 5000);
+    this.message = vscode.window.setStatusBarMessage(`Infill previews ${holes}: Tab accepts, Escape discards`);
   }
 
   /** Puts the edits into the document, as one step to undo. */
@@ -60,10 +64,16 @@ export class Preview implements vscode.Disposable {
 
   discard(): void {
     if (this.showing === undefined) return;
+    this.message?.dispose();
     this.showing.editor.setDecorations(this.old, []);
     this.showing.editor.setDecorations(this.filled, []);
     this.showing = undefined;
-    void vscode.commands.executeCommand("setContext", CONTEXT, false);
+    this.bindKeys();
+  }
+
+  private bindKeys(): void {
+    const here = this.showing !== undefined && this.showing.editor === vscode.window.activeTextEditor;
+    void vscode.commands.executeCommand("setContext", CONTEXT, here);
   }
 
   dispose(): void {

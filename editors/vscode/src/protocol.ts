@@ -12,18 +12,20 @@ export interface Status {
   model?: string | null;
 }
 
-/**
- * One step of denoising: what the canvas would put in the place of `range`. `confidences` are from 0 to 1,
- * evenly spread over `text`.
- */
-export interface Canvas {
-  uri: string;
-  version: number | null;
+/** What a canvas would put in the place of `range`. `confidences` are from 0 to 1, evenly spread over `text`. */
+export interface CanvasPart {
   range: Range;
   text: string;
   confidences: number[];
+}
+
+/** One step of denoising. `parts` are its holes one by one, where several share the canvas. */
+export interface Canvas extends CanvasPart {
+  uri: string;
+  version: number | null;
   step: number;
   done: boolean;
+  parts?: CanvasPart[];
 }
 
 /** Why there was nothing, and what was turned down, if anything was. */
@@ -32,8 +34,9 @@ export interface Explanation {
   text: string;
 }
 
-/** Why nothing was done. */
+/** Why nothing was done, or why not all of it; `filled` counts what was. */
 export interface Refusal {
+  filled?: number;
   reason?: string | null;
 }
 

@@ -4,11 +4,19 @@ import * as vscode from "vscode";
 import schema from "../../../docs/settings.schema.json";
 
 const NAMES = Object.keys(schema.properties);
+const NULLABLE = Object.entries(schema.properties)
+  .filter(([, { type }]) => type.includes("null"))
+  .map(([name]) => name);
 
 /** The server's settings as they count for `scope`; our own, such as `infill.path`, are not among them. */
 export function serverSettings(scope?: vscode.ConfigurationScope): Record<string, unknown> {
   const configuration = vscode.workspace.getConfiguration("infill", scope);
-  const settings = Object.fromEntries(NAMES.map((name) => [name, configuration.get(name)]));
+  const settings = Object.fromEntries(
+    NAMES.map((name) => {
+      const value = configuration.get(name);
+      return [name, value === "" && NULLABLE.includes(name) ? null : value];
+    }),
+  );
   // No setting anybody writes: it tells the server not to index the folders, nor to heed their infill.toml.
   return vscode.workspace.isTrusted ? settings : { ...settings, restricted: true };
 }

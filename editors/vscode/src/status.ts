@@ -59,7 +59,8 @@ export class StatusBar implements vscode.Disposable {
     this.item.tooltip = [
       `Infill: ${message}`,
       reason ? `No suggestion: ${reason}` : undefined,
-      model ? `Model: ${model}` : undefined,
+      model && !message.includes(model) ? `Model: ${model}` : undefined,
+      "Click for the menu.",
     ]
       .filter((line) => line !== undefined)
       .join("\n");

@@ -78,8 +78,7 @@ def real(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo
     """A Neovim with the real server and the embedded model, which is loaded."""
     neovim = Neovim(program, tmp_path_factory.mktemp("neovim"))
     keymaps = {"accept": "<Tab>", "accept_word": "<C-l>", "accept_line": "<C-j>", "next": "<C-n>"}
-    # A machine that does much else besides is to be waited for.
-    neovim.setup(keymaps={**keymaps, "dismiss": "<C-]>"}, settings={"deadline_ms": 10000})
+    neovim.setup(keymaps={**keymaps, "dismiss": "<C-]>"})  # all else as it is shipped, deadlines too
     neovim.edit("first.py", "x = 1\n")
     neovim.ready()
     yield neovim

@@ -67,6 +67,29 @@ def test_rewriting_sends_the_selection(scripted: Scripted) -> None:
     assert ranges == [span(0, 2, 0, 7), span(0, 0, 1, 5), span(0, 0, 0, 12)]
 
 
+def test_each_hole_of_a_shared_canvas_is_drawn_in_its_place(neovim: Neovim) -> None:
+    neovim.edit("a.py", "x = ___\ny = ___\n")
+    drawn = neovim.lua(
+        """
+        local function part(line, text)
+          local at = { line = line, character = 4 }
+          return { range = { start = at, ['end'] = at }, text = text, confidences = { 1 } }
+        end
+        local parts = { part(0, 'one'), part(1, 'two') }
+        local whole = vim.tbl_extend('force', part(0, 'one\\ny = two'), {
+          uri = vim.uri_from_bufnr(0), version = vim.lsp.util.buf_versions[0], parts = parts })
+        require('infill.canvas').draw(whole, { offset_encoding = 'utf-16' })
+        local found = {}
+        local namespace = vim.api.nvim_get_namespaces()['infill.canvas']
+        for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(0, namespace, 0, -1, { details = true })) do
+          table.insert(found, { mark[2], mark[3], mark[4].virt_text[1][1] })
+        end
+        return found
+        """
+    )
+    assert drawn == [[0, 4, "one"], [1, 4, "two"]]
+
+
 def test_the_canvas_is_drawn_by_its_confidence_and_goes(scripted: Scripted) -> None:
     where = span(0, 4, 0, 4)
     denoise = {"canvas": ["a1\nb"], "range": where}
@@ -124,6 +147,31 @@ def test_the_statusline_says_what_the_server_says(scripted: Scripted) -> None:
     neovim.until(lambda: "● infill" in neovim.screen().splitlines()[-1] + neovim.screen(), "shown")
     neovim.nvim.command("Infill stop")
     neovim.until(lambda: "○ infill" in neovim.screen(), "stopped")
+
+
+def test_switched_off_it_says_so_and_how_to_go_on(scripted: Scripted) -> None:
+    neovim, _ = scripted({})
+    neovim.edit("a.py", "x = 1\n")
+    neovim.ready()
+    neovim.nvim.command("Infill toggle")
+    said(neovim, "suggestions are off in this buffer")
+    assert neovim.lua("return require('infill').statusline()") == "○ infill: switched off"
+    neovim.nvim.command("Infill explain")
+    said(neovim, "suggestions are switched off in this buffer; :Infill toggle")
+    neovim.nvim.command("Infill toggle")
+    assert neovim.lua("return require('infill').statusline()") == "● infill"
+
+
+def test_a_reason_is_not_told_in_buffers_it_has_nothing_to_do_with(scripted: Scripted) -> None:
+    neovim, _ = scripted({})
+    neovim.edit("a.py", "x = 1\n")
+    neovim.ready()
+    neovim.lua("require('infill.status').set({ state = 'ready', message = 'ready', reason = 'too short' })")
+    assert neovim.lua("return require('infill').statusline()") == "● infill: too short"
+    neovim.edit("notes.txt", "notes\n")
+    assert neovim.lua("return require('infill').statusline()") == "● infill"
+    neovim.nvim.command("Infill fill")
+    said(neovim, 'no server for this buffer, of the type "text"')
 
 
 def test_restarting_gives_another_process(scripted: Scripted) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.service.lifecycle import running
 from engine.service.place import Place
+from infill.request import Reason
 from tests.editors.neovim.child import LOADING_S, Neovim
 from tests.editors.neovim.conftest import EXAMPLE
 
@@ -33,6 +34,17 @@ BLOCK = """class Stack:
         return len(self.items)
 """
 LINE_OF_BLOCK = 7
+HOLES = """class Account:
+    def __init__(self, owner, balance):
+        self.owner = ___
+        self.balance = balance
+
+    def deposit(self, amount):
+        self.balance += amount
+
+    def withdraw(self, amount):
+        self.balance -= ___
+"""
 
 
 def text_of(neovim: Neovim) -> str:
@@ -41,8 +53,15 @@ def text_of(neovim: Neovim) -> str:
 
 
 def ghost(neovim: Neovim) -> str:
-    """Wait for a suggestion."""
-    return neovim.until(neovim.ghost, "suggested")
+    """Wait for a suggestion; what a busy machine did not do within the deadline is asked for again."""
+
+    def shown() -> str:
+        if neovim.lua("return require('infill').status().reason") == Reason.TOO_SLOW.value:
+            neovim.lua("require('infill.status').set({ state = 'busy' })")
+            neovim.lua("require('infill.suggest').refresh(vim.api.nvim_get_current_buf())")
+        return neovim.ghost()
+
+    return neovim.until(shown, "suggested")
 
 
 def engine_pid() -> int:
@@ -85,11 +104,12 @@ def test_going_through_the_alternatives_numbers_them(example: Neovim) -> None:
 
 def test_fast_typing_and_accepting_leaves_nothing_over(example: Neovim) -> None:
     example.keys("a")
-    suggested = ghost(example)
-    assert "\n" not in suggested
-    for cut in range(len(suggested)):
-        example.keys("<Esc>:edit!<CR>:call cursor(14, 26)<CR>a")
-        example.until(lambda: example.ghost() == suggested, "suggested again")
+    for cut in range(len(ghost(example))):
+        example.keys("<Esc>:edit!<CR>:call cursor(14, 26)<CR>")
+        example.until(lambda: example.line() == HOLE_LINE and not example.ghost(), "opened again")
+        example.keys("a")
+        suggested = ghost(example)
+        assert "\n" not in suggested
         example.keys(f"{suggested[:cut]}<Tab>;")
         example.until(lambda: ";" in example.line(), "typed")
         assert example.line() == f"        self.items.append({suggested};)"
@@ -119,7 +139,7 @@ def test_dos_line_ends_and_astral_characters_stay(real: Neovim) -> None:
 
 
 def test_filling_all_holes_is_undone_in_one_step(real: Neovim) -> None:
-    real.edit("holes.py", "def add(a, b):\n    return ___\n\n\ndef sub(a, b):\n    return ___\n")
+    real.edit("holes.py", HOLES)
     before = real.lines()
     real.nvim.command("Infill fill-all")
     real.until(lambda: "___" not in "\n".join(real.lines()), "filled")

@@ -42,14 +42,21 @@ class _Screen(pyte.Screen):
 class Terminal:
     """A running program and what it has drawn."""
 
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
-        self.screen = _Screen(COLUMNS, ROWS)
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        rows: int = ROWS,
+        columns: int = COLUMNS,
+    ) -> None:
+        self.screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
             os.execve(command[0], command, {**environment, "TERM": "xterm-256color"})
-        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         # What a program asks of its terminal is answered, or some wait for ever.
         self.screen.write_process_input = lambda data: os.write(self._terminal, data.encode())
 

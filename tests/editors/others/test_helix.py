@@ -1,4 +1,4 @@
-"""Helix with the configuration of its guide, in a terminal: code actions."""
+"""Helix with the configuration of its guide, in a terminal: code actions and the popup."""
 
 from __future__ import annotations
 
@@ -39,4 +39,24 @@ def test_a_marker_is_filled_by_a_code_action(start: Start, tmp_path: Path) -> No
     terminal.shows("Fill this hole with Infill")
     terminal.keys("\x0e\x0e\r")  # the second entry
     terminal.until(lambda: "___" not in terminal.text(), "filled")
+    saved(terminal, path)
+
+
+def test_the_popup_offers_the_suggestion(start: Start, tmp_path: Path) -> None:
+    terminal, path = helix(start, tmp_path, ACCOUNT.replace("___", ""))
+    terminal.keys("3GA")
+
+    def offered() -> bool:
+        # One that is not there in time is not waited for: it is there at the next try.
+        terminal.keys("\x18")
+        try:
+            return terminal.until(lambda: " text" in terminal.text(), "offered", 5.0)  # the entry's kind
+        except AssertionError:
+            return False
+
+    terminal.until(offered, "offered")
+    terminal.keys("\x0e")
+    terminal.shows("Infill, ")  # and how sure it is
+    terminal.keys("\x1b")
+    terminal.shows(" NOR ")
     saved(terminal, path)

@@ -45,8 +45,7 @@ export async function startCodeServer({ files = {}, settings = {}, trusted = tru
   const [workspace, data, extensions] = ["workspace", "data", "extensions"].map((name) => path.join(home, name));
   const write = (name, text) => writeFiles(workspace, { [name]: text });
   await writeFiles(workspace, files);
-  // A machine that does much else besides is to be waited for, unless it is the time that is looked at.
-  const user = { ...CALM, "infill.path": infill, "infill.deadline_ms": 10000, ...settings };
+  const user = { ...CALM, "infill.path": infill, ...settings };
   await writeFiles(path.join(data, "User"), { "settings.json": JSON.stringify(user) });
   const own = ["--user-data-dir", data, "--extensions-dir", extensions];
   // One thread: beside a browser and an editor on two cores, more would wait for each other.

@@ -26,7 +26,7 @@ const FILE = NAMES.map(
 let server, browser;
 
 before(async () => {
-  server = await startCodeServer({ files: { "sums.py": FILE }, settings: { "infill.deadline_ms": 1500 } });
+  server = await startCodeServer({ files: { "sums.py": FILE } });
   browser = await launch();
 });
 

@@ -10,7 +10,7 @@ import { launch, Workbench } from "./workbench.mjs";
 
 const { GIFEncoder, applyPalette, quantize } = gifenc;
 const MEDIA = path.join(repository, "editors/vscode/media");
-const SIZE = { width: 680, height: 340 };
+const SIZE = { width: 860, height: 340 };
 const COLORS = 63; // and one that is transparent, for what a frame leaves as it was
 const SHORTEST_MS = 40;
 const LONGEST_MS = 500; // a slow machine's waits are not the point of the recording
@@ -33,10 +33,13 @@ const BOX = `class Box:
 const HOLES = `class Account:
     def __init__(self, owner, balance):
         self.owner = ___
-        self.balance = ___
+        self.balance = balance
 
     def deposit(self, amount):
-        self.balance += ___
+        self.balance += amount
+
+    def withdraw(self, amount):
+        self.balance -= ___
 `;
 
 const server = await startCodeServer({
@@ -48,6 +51,7 @@ const server = await startCodeServer({
     "window.commandCenter": false,
     "breadcrumbs.enabled": false,
     "editor.fontSize": 15,
+    "editor.stickyScroll.enabled": false,
   },
 });
 const browser = await launch();
@@ -71,7 +75,7 @@ try {
   await holes.goTo(1, 1);
   await record(holes, path.join(MEDIA, "holes.gif"), async () => {
     await holes.run("Infill: Preview All Holes Filled");
-    await holes.page.getByText(/holes? filled/).first().waitFor({ timeout: 120_000 });
+    await holes.page.getByText(/Infill previews/).first().waitFor({ timeout: 120_000 });
     await holes.page.screenshot({ path: path.join(MEDIA, "holes.png") });
     await holes.press("Tab");
     await holes.saved((text) => !text.includes("___"));

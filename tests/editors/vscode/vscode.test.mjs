@@ -1,5 +1,5 @@
 // What somebody sees and does in a real VS Code, with the packaged extension, the real server and the
-// embedded model. One code-server and one browser serve all of it; each test has a file of its own.
+// embedded model, all settings of it as shipped but the seed. One code-server and one browser serve all of it; each test has a file of its own.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -30,8 +30,8 @@ after(async () => {
 
 test("ghost text appears while typing, and Tab takes it", async () => {
   await workbench.goTo(4, 19);
-  await workbench.type("v");
-  const ghost = await workbench.ghost();
+  const ghost = await workbench.typeUntilAnswered("v");
+  assert.notEqual(ghost, "");
   await workbench.press("Tab");
   await workbench.noGhost();
   await workbench.saved(`        result += v${ghost}\n    return result\n`);
@@ -147,6 +147,20 @@ test("filled holes are previewed: Escape drops them, Tab takes them", async () =
   await workbench.press("Tab");
   const text = await workbench.saved((now) => !now.includes("___"));
   for (const middle of again) assert.ok(text.includes(middle), `${middle} should be in the file`);
+});
+
+test("a file in another language says that it gets no suggestions", async () => {
+  await workbench.openFile("quiet.txt");
+  await workbench.run("Infill: Why Is There No Suggestion?");
+  await workbench.notification('this file is in the language "plaintext"').first().waitFor();
+  await workbench.run("Notifications: Clear All Notifications");
+});
+
+test("the walkthrough's example gets a suggestion at once", async () => {
+  await workbench.run("Infill: Open an Example");
+  assert.notEqual(await workbench.ghost(), "");
+  await workbench.press("Escape");
+  await workbench.run("View: Revert and Close Editor");
 });
 
 test("a marker's lightbulb offers to fill it, and does", async () => {

@@ -133,8 +133,8 @@ export class Workbench {
   }
 
   /**
-   * Types a character until there is ghost text for it: what was asked for during a breakdown is lost, and VS Code
-   * does not ask twice about the same text and place.
+   * Types a character until there is ghost text for it: what was asked for during a breakdown, or came too late on
+   * a busy machine, is lost, and VS Code does not ask twice about the same text and place.
    */
   async typeUntilAnswered(character) {
     return until("ghost text again", async () => {

@@ -21,7 +21,8 @@ end
 local function client_here()
   local client = server.client(vim.api.nvim_get_current_buf())
   if not client then
-    tell('no server for this buffer; :checkhealth infill', vim.log.levels.WARN)
+    local filetype = vim.bo.filetype ~= '' and ('of the type %q'):format(vim.bo.filetype) or 'without a type'
+    tell(('no server for this buffer, %s; :checkhealth infill'):format(filetype), vim.log.levels.WARN)
   end
   return client
 end
@@ -59,14 +60,18 @@ local function at_cursor(client, bufnr)
   }
 end
 
---- Run a command that edits. It answers with nothing, or with a reason why it did not edit.
-local function fill(name, argument)
+--- Run a command that edits; `done` is what to say of the number filled. It answers with a reason where it
+--- did not edit, or not all of it.
+local function fill(name, argument, done)
   -- The edit arrives before the answer; it should be an undo step of its own.
   vim.cmd('let &g:undolevels = &g:undolevels')
   filling = filling + 1
   local asked = execute(name, argument, function(result)
+    local filled = tonumber(result.filled) or 0
     if type(result.reason) == 'string' then
-      tell(result.reason, vim.log.levels.WARN)
+      tell((filled > 0 and '' or 'nothing is changed: ') .. result.reason, vim.log.levels.WARN)
+    elseif done and filled > 0 then
+      tell(done:format(filled, filled == 1 and '' or 's'))
     end
   end, function()
     filling = filling - 1
@@ -79,7 +84,7 @@ end
 
 function M.fill_hole() fill('infill.fillHole', at_cursor) end
 
-function M.fill_all_holes() fill('infill.fillAllHoles', uri_of) end
+function M.fill_all_holes() fill('infill.fillAllHoles', uri_of, '%d hole%s filled') end
 
 --- Rewrite from a row and byte column to another, from 0, the end exclusive.
 local function rewrite(first_row, first_col, last_row, last_col)
@@ -121,6 +126,10 @@ function M.rewrite_selection()
 end
 
 function M.explain()
+  if not require('infill.suggest').is_enabled(vim.api.nvim_get_current_buf()) then
+    return tell('suggestions are switched off ' .. (vim.g.infill_enabled == false
+      and 'everywhere; :Infill on' or 'in this buffer; :Infill toggle'))
+  end
   execute('infill.explainNoSuggestion', uri_of, function(result)
     local turned_down = result.text and result.text ~= '' and '\nIt would have been:\n' .. result.text or ''
     tell((result.reason or 'nothing was asked for in this file yet') .. turned_down)
@@ -129,12 +138,7 @@ end
 
 function M.show_status()
   execute('infill.status', nil, function(result)
-    local lines = {}
-    for _, name in ipairs(vim.fn.sort(vim.tbl_keys(result))) do
-      table.insert(lines, ('%s: %s'):format(name,
-        type(result[name]) == 'table' and vim.inspect(result[name]) or tostring(result[name])))
-    end
-    tell(#lines > 0 and table.concat(lines, '\n') or require('infill.status').component())
+    tell(require('infill.status').report(result))
   end)
 end
 

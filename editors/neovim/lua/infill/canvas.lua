@@ -38,8 +38,30 @@ local function chunks_of(text, confidences)
   return lines
 end
 
+local function draw_part(bufnr, part, encoding)
+  local row, col = position.api(bufnr, part.range.start, encoding)
+  local lines = chunks_of(part.text, part.confidences or {})
+  vim.api.nvim_buf_set_extmark(bufnr, namespace, row, col, {
+    virt_text = #lines[1] > 0 and lines[1] or nil,
+    virt_text_pos = 'inline',
+    virt_lines = { unpack(lines, 2) },
+    strict = false,
+  })
+end
+
+---@class infill.CanvasPart
+---@field range lsp.Range
+---@field text string
+---@field confidences? number[]
+
+---@class infill.Canvas: infill.CanvasPart
+---@field uri string
+---@field version? integer
+---@field done? boolean
+---@field parts? infill.CanvasPart[] its holes one by one, where several share it
+
 --- Draw one step in place of the one before.
----@param params {uri: string, range: lsp.Range, text: string, confidences?: number[], done?: boolean}
+---@param params infill.Canvas
 function M.draw(params, client)
   local bufnr = vim.uri_to_bufnr(params.uri)
   if not client or not vim.api.nvim_buf_is_loaded(bufnr) then
@@ -56,14 +78,9 @@ function M.draw(params, client)
     once = true,
     callback = function() vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1) end,
   })
-  local row, col = position.api(bufnr, params.range.start, client.offset_encoding)
-  local lines = chunks_of(params.text, params.confidences or {})
-  vim.api.nvim_buf_set_extmark(bufnr, namespace, row, col, {
-    virt_text = #lines[1] > 0 and lines[1] or nil,
-    virt_text_pos = 'inline',
-    virt_lines = { unpack(lines, 2) },
-    strict = false,
-  })
+  for _, part in ipairs(params.parts or { params }) do
+    draw_part(bufnr, part, client.offset_encoding)
+  end
   vim.cmd.redraw()
 end
 

@@ -40,6 +40,19 @@ local function check_server()
   end
 end
 
+--- Our keys as 'i <Tab>', whoever mapped them.
+local function mapped_keys()
+  local keys = {}
+  for _, mode in ipairs({ 'i', 'n', 'x' }) do
+    for _, map in ipairs(vim.api.nvim_get_keymap(mode)) do
+      if map.desc and vim.startswith(map.desc, 'Infill: ') then
+        table.insert(keys, mode .. ' ' .. map.lhs)
+      end
+    end
+  end
+  return keys
+end
+
 local function check_client()
   health.start('infill: this session')
   local clients = vim.lsp.get_clients({ name = 'infill' })
@@ -48,13 +61,20 @@ local function check_client()
   end
   for _, client in ipairs(clients) do
     local buffers = vim.tbl_count(client.attached_buffers)
-    health.ok(('client %d, %d buffers, positions in %s, root %s'):format(
-      client.id, buffers, client.offset_encoding, client.config.root_dir or 'none'))
+    health.ok(('client %d, %d buffer%s, positions in %s, root %s'):format(client.id, buffers,
+      buffers == 1 and '' or 's', client.offset_encoding, client.config.root_dir or 'none'))
   end
   local status = require('infill.status').get()
-  health.info(('%s: %s'):format(status.state, status.message))
-  if status.model then
-    health.info('model: ' .. status.model)
+  local begins = vim.startswith(status.message, status.state)
+  health.info(begins and status.message or ('%s: %s'):format(status.state, status.message))
+  if vim.g.infill_enabled == false then
+    health.warn('suggestions are switched off everywhere', { ':Infill on' })
+  end
+  local keys = mapped_keys()
+  if #keys == 0 then
+    health.info('no keys are mapped: setup({ keymaps = true }) maps them, see :help infill-keys')
+  else
+    health.info('keys: ' .. table.concat(keys, ', '))
   end
   if status.reason then
     health.info('last reason for no suggestion: ' .. status.reason)

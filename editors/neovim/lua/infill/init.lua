@@ -56,6 +56,7 @@ function M.stop() require('infill.server').stop(false) end
 --- Suggest or not: in this buffer, or everywhere.
 ---@param enabled? boolean nil switches
 ---@param everywhere? boolean
+---@return boolean enabled
 function M.enable(enabled, everywhere)
   local scope = everywhere and vim.g or vim.b
   if enabled == nil then
@@ -65,6 +66,8 @@ function M.enable(enabled, everywhere)
   if not enabled then
     suggest().clear(buffer())
   end
+  vim.cmd.redrawstatus({ bang = true })
+  return enabled
 end
 
 local in_insert = {

@@ -56,7 +56,8 @@ end
 local function capabilities()
   local all = vim.lsp.protocol.make_client_capabilities()
   -- Neovim before 0.12 does not ask for these by itself: we do. Who wants none gets them in the popup.
-  all.textDocument.inlineCompletion = options.ghost and { dynamicRegistration = false } or nil
+  -- Null and not nil, in the place of which Neovim 0.12 puts what it can.
+  all.textDocument.inlineCompletion = options.ghost and { dynamicRegistration = false } or vim.NIL
   return all
 end
 

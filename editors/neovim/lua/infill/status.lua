@@ -36,13 +36,56 @@ function M.get()
   return vim.deepcopy(current)
 end
 
---- A few characters for the statusline: a mark, and what is worth words.
+--- A few characters for the statusline: a mark, and what is worth words in the current buffer, which
+--- in a statusline is the one of the window it is drawn for.
 function M.component()
+  local bufnr = vim.api.nvim_get_current_buf()
   local mark = marks[current.state] .. ' infill'
   if current.state == 'loading' or current.state == 'error' then
     return mark .. (current.message ~= '' and ': ' .. current.message or '')
+  elseif not require('infill.suggest').is_enabled(bufnr) then
+    return marks.off .. ' infill: switched off'
+  elseif not require('infill.server').client(bufnr) then
+    return mark
   end
   return mark .. (current.reason and ': ' .. current.reason or '')
+end
+
+--- Milliseconds as somebody reads them.
+local function milliseconds(value)
+  return type(value) == 'number' and ('%.0f ms'):format(value) or '-'
+end
+
+--- What `infill.status` answers, in a few lines; what else it says comes last, by name.
+---@param found table<string, any>
+function M.report(found)
+  local function get(name)
+    local value = found[name]
+    found[name] = nil
+    return value ~= vim.NIL and value or nil
+  end
+  found = vim.deepcopy(found)
+  get('state')
+  local lines = { get('message') or current.message }
+  local model, device, dtype, parameters = get('model'), get('device'), get('dtype'), get('parameters')
+  if model then
+    local size = type(parameters) == 'number' and (', %.1f million parameters'):format(parameters / 1e6) or ''
+    table.insert(lines, ('model: %s on %s, %s%s'):format(model, device or '?', dtype or '?', size))
+  end
+  table.insert(lines, ('requests: %d, half of them within %s, nine of ten within %s'):format(
+    get('requests') or 0, milliseconds(get('p50Ms')), milliseconds(get('p90Ms'))))
+  table.insert(lines, ('suggestions: %d shown, %d accepted, %d in part, %d rejected'):format(
+    get('shown') or 0, get('accepted') or 0, get('partiallyAccepted') or 0, get('rejected') or 0))
+  for reason, times in pairs(get('nothing') or {}) do
+    table.insert(lines, ('nothing: %d times, %s'):format(times, reason))
+  end
+  for _, name in ipairs(vim.fn.sort(vim.tbl_keys(found))) do
+    local value = get(name)
+    if value ~= nil then
+      table.insert(lines, name .. ': ' .. (type(value) == 'table' and vim.inspect(value) or tostring(value)))
+    end
+  end
+  return table.concat(lines, '\n')
 end
 
 return M
