@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import openai
@@ -18,6 +19,7 @@ from engine.resident import ask_status
 from engine.service.lifecycle import running
 from engine.service.place import Address, Place
 from tests.engine.service.harness import (
+    TIMEOUT_S,
     answer,
     answers,
     ask,
@@ -46,11 +48,42 @@ def base(service: Address) -> str:
 
 
 def test_curl_on_the_socket_gets_the_steps_as_events(service: Address) -> None:
-    body = json.dumps({"request": {"prompt": {"prefix": "x = "}}})
-    command = ["curl", "-sN", "--unix-socket", service.socket, "http://x/v1/fill", "-d", body]
-    out = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout.decode()
+    out = fill(service, {"request": {"prompt": {"prefix": "x = "}}})
     assert out.count("event: step") >= 2  # the first and the last; what lies between may be too fast to see
     assert out.endswith('event: end\ndata: {"dropped":null}\n\n')
+
+
+def fill(service: Address, body: object) -> str:
+    """The events that `/v1/fill` answers with."""
+    command = ["curl", "-sN", "--unix-socket", service.socket, "http://x/v1/fill", "-d", json.dumps(body)]
+    return subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S).stdout.decode()
+
+
+def ended(events: str) -> object:
+    """Why the steps ended."""
+    name, data = events.strip().split("\n\n")[-1].split("\n")
+    assert name == "event: end"
+    return json.loads(data.removeprefix("data: "))["dropped"]
+
+
+def test_a_step_that_never_ends_is_not_waited_for_beyond_the_deadline(service: Address) -> None:
+    asked = {"prompt": {"prefix": "STUCK = "}, "deadline_ms": 50.0}
+    assert ended(fill(service, {"request": asked})) == "late"
+
+
+def test_what_there_is_after_the_deadline_is_the_answer(service: Address) -> None:
+    asked = {"prompt": {"prefix": "x = WAIT"}, "deadline_ms": 50.0}
+    answered = fill(service, {"request": asked})
+    assert ended(answered) is None
+    assert '"stop":"deadline"' in answered
+
+
+def test_a_deadline_counts_from_when_it_was_asked_for(service: Address) -> None:
+    request = {"prompt": {"prefix": "x = "}, "deadline_ms": 5000.0}
+    now = time.monotonic()
+    assert ended(fill(service, {"request": request, "asked_at": now - 5.5})) == "late"
+    for unlikely in (now + 1000, now - 1e6, "yesterday", None):  # a clock that is not ours
+        assert ended(fill(service, {"request": request, "asked_at": unlikely})) is None
 
 
 @pytest.mark.parametrize(
