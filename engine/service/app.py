@@ -28,9 +28,9 @@ from engine.audience import Fate
 from engine.errors import EngineError
 from engine.request import DenoiseRequest, Engine, ReadRequest, ScoreRequest, Step
 from engine.service import llama, openai
-from engine.service.batching import Lane
 from engine.service.core import Client, Origin, Service
 from engine.service.http import Events, Guard, Refused, answering, event, read_object, while_connected
+from engine.service.lanes import Lane
 from engine.service.metrics import resident_bytes
 from engine.service.scheduler import Dropped
 from engine.service.wire import from_json, to_json

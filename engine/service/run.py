@@ -22,8 +22,8 @@ import uvicorn
 
 from engine.request import Engine
 from engine.service.app import Endpoints
-from engine.service.batching import lanes_of
 from engine.service.core import Service
+from engine.service.lanes import lanes_of
 from engine.service.locks import try_lock
 from engine.service.models import Loader, Models
 from engine.service.place import Address, Place
