@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
-_ROWS_FOR_ALL_CORES = 64
-"""Tokens of a pass from which on several threads are worth it. A few tokens of a few middles are so little
-that the threads would wait for each other for longer than they compute, the more so on a busy machine."""
+_LONG_ROW = 16
+"""Tokens of a row from which on several threads are worth it: those of prompts and canvases. A pass over a
+few tokens of a few middles, or of many, is such small products that the threads would wait for each other
+for longer than they compute, the more so on a busy machine."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,7 +52,7 @@ class _Call:
 class Batch:
     """The lanes at work on one network, and the steps they wait for.
 
-    Passes of many tokens are computed by `threads` threads, those of few by one. That number is the whole
+    Passes over long rows are computed by `threads` threads, over short ones by one. That number is the whole
     process's: only a batch that is alone may change it, any other leaves it as it is (1).
     """
 
@@ -138,8 +139,7 @@ class Batch:
             torch.set_num_threads(count)
 
     def _run_together(self, calls: list[_Call]) -> None:
-        large = sum(call.rows.numel() for call in calls) >= _ROWS_FOR_ALL_CORES
-        self._use_threads(self._threads if large else 1)
+        self._use_threads(self._threads if calls[0].rows.shape[1] >= _LONG_ROW else 1)
         rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
