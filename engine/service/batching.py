@@ -95,6 +95,7 @@ class Batch:
         Raises:
             Exception: whatever the network raises for this pass alone.
         """
+        self._use_threads(self._threads_for(call))  # for what this lane does until its next pass
         with self._changed:
             self._calls.append(call)
             while call.states is None and call.error is None:
@@ -132,17 +133,17 @@ class Batch:
             self._run_together(group)
 
     def _use_threads(self, count: int) -> None:
-        """From now on, for what is between the passes too."""
+        """From now on, on this thread; libraries know one number for each thread, torch one for all."""
         import torch
 
-        if self._threads > 1 and torch.get_num_threads() != count:
+        if self._threads > 1:
             torch.set_num_threads(count)
 
     def _run_together(self, calls: list[_Call]) -> None:
-        self._use_threads(self._threads if calls[0].rows.shape[1] >= _LONG_ROW else 1)
         rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
+            self._use_threads(self._threads_for(calls[0]))
             states = _forward(self._network, calls)
         except Exception as error:
             if len(calls) == 1:
@@ -154,6 +155,9 @@ class Batch:
             return
         for call, part in zip(calls, states, strict=True):
             call.states = part
+
+    def _threads_for(self, call: _Call) -> int:
+        return self._threads if call.rows.shape[1] >= _LONG_ROW else 1
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:

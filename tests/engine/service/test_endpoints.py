@@ -207,6 +207,18 @@ def test_llama_vim_is_answered_in_the_fields_it_asks_for(service: Address) -> No
     assert answer == {"content": "1", "timings/prompt_n": 0, "truncated": False}
 
 
+def test_llama_vscode_is_answered_with_as_many_texts_as_it_asks_for(service: Address) -> None:
+    status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": 3, "response_fields": None})
+    assert status == 200
+    assert [(each["index"], each["content"]) for each in answer] == [(0, "1"), (1, "1"), (2, "1")]
+    status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": 1})
+    assert (status, answer["content"]) == (200, "1")
+    for wrong in (0, 9, "three"):
+        status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": wrong})
+        assert status == 400
+        assert "n_cmpl" in answer["error"]["message"]
+
+
 def test_llama_s_warming_up_costs_nothing(service: Address) -> None:
     status, answer = post(service, "/infill", {**LLAMA_VIM, "n_predict": 0, "response_fields": [""]})
     assert (status, answer) == (200, {})
