@@ -40,8 +40,8 @@ _RESERVE = 0.1
 """The share of a deadline that is kept for a last step that takes longer than the one before, among others'
 steps, and for the way back."""
 
-_OVERTIME_S = 0.25
-"""How long after its deadline a step may still come; what there is by then is the answer."""
+_WAY_BACK = 0.05
+"""The share of it after which a request is answered with what there is, whatever a lane still does."""
 
 _KEPT_STEPS = 8
 """Steps that wait for a slow client; of more than these the older are left out, the last never."""
@@ -124,7 +124,9 @@ class Service:
                     shown = now
                     stream.put(step)
 
-        deadline = None if request.deadline_ms is None else asked_at + request.deadline_ms / 1000
+        deadline = None
+        if request.deadline_ms is not None:
+            deadline = asked_at + (1 - _WAY_BACK) * request.deadline_ms / 1000
         async with aclosing(self._run(origin, work, request.priority, request.key, deadline)) as items:
             counted = 0
             async for item in items:
@@ -193,8 +195,7 @@ class Service:
                 self.scheduler.submit(stream.job)
                 if deadline is not None:
                     loop = asyncio.get_running_loop()
-                    stack.callback(loop.call_at(deadline, self.scheduler.expire, stream.job).cancel)
-                    stack.callback(loop.call_at(deadline + _OVERTIME_S, stream.expire).cancel)
+                    stack.callback(loop.call_at(deadline, stream.expire).cancel)
                 async for item in stream:
                     outcome = item.name.lower() if isinstance(item, Dropped) else "ok"
                     yield item
@@ -243,7 +244,7 @@ class _Stream:
         self._loop.call_soon_threadsafe(self._add, item)
 
     def expire(self) -> None:
-        """End it as late, whatever a lane still does."""
+        """End it as late, whether it waits or a lane is at work on it."""
         if not self._over:
             self.job.why = Dropped.LATE
             self.job.cancelled.set()

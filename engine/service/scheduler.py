@@ -97,11 +97,13 @@ class Scheduler:
     def cancel(self, job: Job) -> None:
         """Nobody wants it any more; a running one ends within a step."""
         job.cancelled.set()
-        self._drop_waiting(job, Dropped.CANCELLED)
-
-    def expire(self, job: Job) -> None:
-        """Its deadline has passed: one that waits is dropped now, and not when a lane is free to look."""
-        self._drop_waiting(job, Dropped.LATE)
+        with self._changed:
+            waiting = job in self._waiting
+            if waiting:
+                self._waiting.remove(job)
+                self._forget(job)
+        if waiting:
+            job.drop(Dropped.CANCELLED)
 
     def forget_client(self, client: str) -> None:
         """A client has gone, and what is known of it with it."""
@@ -126,15 +128,6 @@ class Scheduler:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
-
-    def _drop_waiting(self, job: Job, why: Dropped) -> None:
-        with self._changed:
-            waiting = job in self._waiting
-            if waiting:
-                self._waiting.remove(job)
-                self._forget(job)
-        if waiting:
-            job.drop(why)
 
     def _supersede(self, job: Job) -> list[tuple[Job, Dropped]]:
         if not job.key:

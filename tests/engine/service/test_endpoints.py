@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -69,6 +70,23 @@ def ended(events: str) -> object:
 def test_a_step_that_never_ends_is_not_waited_for_beyond_the_deadline(service: Address) -> None:
     asked = {"prompt": {"prefix": "STUCK = "}, "deadline_ms": 50.0}
     assert ended(fill(service, {"request": asked})) == "late"
+
+
+def test_what_waits_for_a_lane_is_told_at_its_deadline(service: Address) -> None:
+    stuck = {"request": {"prompt": {"prefix": "STUCK = "}, "priority": "background"}}
+    links = []
+    for _ in range(9):  # more than there are lanes, of which one is kept for the more urgent
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.connect(service.socket)
+        data = json.dumps(stuck).encode()
+        link.sendall(b"POST /v1/fill HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+        links.append(link)
+    until(lambda: ask_status(service)["waiting"] == 2)
+    asked = {"prompt": {"prefix": "x = "}, "priority": "background", "deadline_ms": 50.0}
+    assert ended(fill(service, {"request": asked})) == "late"
+    for link in links:
+        link.close()
+    until(lambda: ask_status(service)["running"] == 0)
 
 
 def test_what_there_is_after_the_deadline_is_the_answer(service: Address) -> None:

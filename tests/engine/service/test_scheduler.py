@@ -110,16 +110,6 @@ def test_a_running_one_is_cancelled_by_a_newer(bench: Bench) -> None:
     assert bench.finish(2) == ["old", "new"]
 
 
-def test_what_waits_beyond_its_deadline_is_told_before_a_lane_is_free(bench: Bench) -> None:
-    bench.occupy()
-    running = bench.add("waiting", deadline=time.monotonic() + TIMEOUT_S)
-    bench.scheduler.expire(running)
-    assert bench.dropped == [("waiting", Dropped.LATE)]
-    assert bench.ran == ["first0"]
-    bench.scheduler.expire(running)  # and once only
-    assert len(bench.dropped) == 1
-
-
 def test_what_is_cancelled_or_late_is_not_done(bench: Bench) -> None:
     bench.occupy()
     bench.scheduler.cancel(bench.add("cancelled"))
