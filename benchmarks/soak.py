@@ -3,8 +3,9 @@
 - `requests`: 20,000 of 16 clients, and what the engine's memory grows by after the first tenth.
 - `typing`: 16 clients that type for five minutes, each in a document of its own, every keystroke a request
   that takes the place of the one before, after the language server's own pause. Told are the answers that
-  were lost (neither an answer nor a reason), crossed (they do not begin with what that client has typed) and
-  late (after their deadline).
+  were lost (neither an answer nor that there is none in time), crossed (they do not begin with what that
+  client has typed) and late (after their deadline); and those told that there is none, `dropped`, of which
+  `told_late` learnt it more than half a second after the deadline.
 - `servers`: eight language servers with a document each, the engine processes there are then, and what each
   server's memory adds.
 
@@ -41,6 +42,8 @@ TEXT = Path(__file__).read_text(encoding="utf-8")
 _SERVER = [sys.executable, "-m", "lsp", "lsp"]
 _KEYSTROKE_S, _THOUGHT_S = 0.15, 2.0
 """Mean pauses: between two keystrokes, and after every tenth or so."""
+_TELLING_MS = 500.0
+"""How long after a deadline it may take to learn that it was not kept."""
 
 
 def ask(name: str, at: int, deadline_ms: float | None = None) -> DenoiseRequest:
@@ -99,6 +102,8 @@ def typing(place: Place, command: list[str], seconds: float, deadline_ms: float)
             times_ms.append(took_ms)
             pace.answered(took_ms)
             tally["late"] += took_ms > deadline_ms
+        elif found == "dropped":
+            tally["told_late"] += took_ms > deadline_ms + _TELLING_MS
         tally[found] += 1
 
     def one(client: int) -> None:
@@ -118,7 +123,7 @@ def typing(place: Place, command: list[str], seconds: float, deadline_ms: float)
 
     run_all([threading.Thread(target=one, args=(client,)) for client in range(CLIENTS)])
     times_ms.sort()
-    requests = sum(tally.values()) - tally["late"] - tally["typed_on"]
+    requests = sum(tally.values()) - tally["late"] - tally["told_late"] - tally["typed_on"]
     out: dict[str, object] = {"seconds": seconds, "requests": requests, **tally}
     for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99)):
         out[name] = round(times_ms[int(share * len(times_ms))], 1) if times_ms else None

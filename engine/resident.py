@@ -26,7 +26,7 @@ from engine.request import (
     ScoreRequest,
     Step,
 )
-from engine.service.exchange import Exchange, error_of
+from engine.service.exchange import Exchange, Overdue, error_of
 from engine.service.lifecycle import COMMAND, Backoff, last_words, running, start
 from engine.service.place import Address, Place, find_place
 from engine.service.wire import from_json, to_json
@@ -38,7 +38,8 @@ _LOOK_S = 0.25
 _SILENCE_S = 15.0
 """An engine that says nothing for so long, though it was asked to every two seconds, is not well."""
 _GRACE_S = 2.0
-"""How much later than its deadline an answer may come before it is given up."""
+"""How much later than its deadline an answer may come before it is given up: the engine tells on time that
+it cannot keep one, unless it has no processor to do so with."""
 
 _HEALTHY_S = 5.0
 """An engine that lives for so long has started well."""
@@ -82,6 +83,7 @@ class ResidentEngine:
         self._backoff = Backoff()
         self._info: EngineInfo | None = None
         self._failure: EngineError | None = None
+        self._attached = False
         self._settled = threading.Event()
         self._closed = threading.Event()
         self._wanted = threading.Event()
@@ -119,7 +121,7 @@ class ResidentEngine:
         """Denoise one hole; see `engine.request.Engine.denoise`.
 
         An engine that cannot keep up leaves out steps, never the last. Nothing is yielded where the deadline
-        passed before it got to it, or a newer request of the same key took its place.
+        passed before it got to it (also to say so), or a newer request of the same key took its place.
 
         Raises:
             EngineUnavailable: the engine has gone, and is being started again.
@@ -127,14 +129,18 @@ class ResidentEngine:
         """
         limit = None if request.deadline_ms is None else request.deadline_ms / 1000 + _GRACE_S
         with self._ask("/v1/fill", request, limit) as exchange:
-            for kind, data in exchange.events(cancelled):
-                if kind == "step":
-                    yield from_json(Step, data)
-                elif kind == "error":
-                    raise error_of(data)
-                elif kind == "end":
-                    self._backoff.succeeded()
-                    return
+            try:
+                for kind, data in exchange.events(cancelled):
+                    if kind == "step":
+                        yield from_json(Step, data)
+                    elif kind == "error":
+                        raise error_of(data)
+                    elif kind == "end":
+                        self._backoff.succeeded()
+                        return
+            except Overdue:
+                if not self._attached:  # else it lives, and others or other programs keep it busy
+                    raise
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """See `engine.request.Engine.score`."""
@@ -160,7 +166,13 @@ class ResidentEngine:
             raise self._failure or EngineUnavailable("the engine is being started again")
         with self._fates_lock:
             fates, self._fates = self._fates, Counter()
-        body = {"request": to_json(request), "client": self._client, "model": self._model, "fates": fates}
+        body = {
+            "request": to_json(request),
+            "client": self._client,
+            "model": self._model,
+            "fates": fates,
+            "asked_at": time.monotonic(),
+        }
         try:
             return Exchange(address, path, body, limit_s)
         except EngineUnavailable:
@@ -206,16 +218,20 @@ class ResidentEngine:
         address = running(self._place) or start(self._place, 30.0, command=self._command)
         body = {"client": self._client, "name": self._name, "pid": os.getpid(), "model": self._model}
         with Exchange(address, "/v1/attach", body, None, silence_s=_SILENCE_S) as exchange:
-            for kind, data in exchange.events(self._closed):
-                if kind == "progress":
-                    self._report(str(data["message"]))
-                elif kind == "error":
-                    raise error_of(data)
-                elif kind == "info":
-                    self._info, self._failure = from_json(EngineInfo, data), None
-                    self._settled.set()
-                elif kind == "bye":
-                    return True
+            try:
+                for kind, data in exchange.events(self._closed):
+                    self._attached = True
+                    if kind == "progress":
+                        self._report(str(data["message"]))
+                    elif kind == "error":
+                        raise error_of(data)
+                    elif kind == "info":
+                        self._info, self._failure = from_json(EngineInfo, data), None
+                        self._settled.set()
+                    elif kind == "bye":
+                        return True
+            finally:
+                self._attached = False
         return False
 
 

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from engine.audience import Fate
 from engine.errors import EngineError
 from engine.request import DenoiseRequest, Engine, ReadRequest, ScoreRequest, Step
 from engine.service import llama, openai
-from engine.service.batching import Lane
 from engine.service.core import Client, Origin, Service
 from engine.service.http import Events, Guard, Refused, answering, event, read_object, while_connected
+from engine.service.lanes import Lane
 from engine.service.metrics import resident_bytes
 from engine.service.scheduler import Dropped
 from engine.service.wire import from_json, to_json
@@ -38,6 +38,8 @@ from engine.service.wire import from_json, to_json
 logger = logging.getLogger(__name__)
 
 _PING_S = 2.0
+_OLDEST_S = 600.0
+"""How old a request may say it is."""
 _FRAME_S = 0.08
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -272,7 +274,12 @@ def _origin(data: dict[str, Any], endpoint: str) -> Origin:
     model, client = data.get("model"), data.get("client", "")
     if not isinstance(client, str) or not (model is None or isinstance(model, str)):
         raise Refused(400, "invalid_request_error", "a model and a client are named by strings")
-    return Origin(endpoint=endpoint, client=client[:80], model=model or None)
+    origin = Origin(endpoint=endpoint, client=client[:80], model=model or None)
+    # A client on this machine has our clock; what makes no sense on it is another's.
+    asked_at = data.get("asked_at")
+    if isinstance(asked_at, float) and 0 <= origin.asked_at - asked_at <= _OLDEST_S:
+        origin = replace(origin, asked_at=asked_at)
+    return origin
 
 
 def _answer(result: Any) -> Response:

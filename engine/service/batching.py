@@ -10,74 +10,26 @@ lanes take turns in joining them.
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from engine.errors import EngineError
-from engine.inprocess import CACHE_BYTES, InProcessEngine
-from engine.request import (
-    CANVAS_LENGTHS,
-    DenoiseRequest,
-    Engine,
-    EngineInfo,
-    Priority,
-    Reading,
-    ReadRequest,
-    Scored,
-    ScoreRequest,
-    Step,
-)
+from engine.request import Priority
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from engine.attention import Attend
     from engine.network import Network
-    from engine.service.budget import Budget
-
-logger = logging.getLogger(__name__)
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
-
-def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Engine]:
-    """`count` engines that can be used at once, on the weights of `engine`, in turn in one of `batches`.
-
-    Batches compute beside each other; None is as many as there are processor cores for. What is not ours to
-    take apart is used as it is by every lane.
-    """
-    if not isinstance(engine, InProcessEngine):
-        return [engine] * count
-    shared = [Batch(engine.network) for _ in range(min(count, batches or _at_once(engine.network)))]
-    networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
-    from engine.service.budget import Budget
-
-    kind = "cpu" if engine.network.device.type == "cpu" else "gpu"
-    budget = Budget(CACHE_BYTES[kind])
-    return [
-        Lane(
-            engine.sibling(networks[index % len(shared)], budget.pool(engine.network)),
-            shared[index % len(shared)],
-            budget,
-        )
-        for index in range(count)
-    ]
-
-
-def _at_once(network: Network) -> int:
-    """How many passes to compute beside each other: one through a small model rarely keeps all cores busy."""
-    import torch
-
-    if network.device.type != "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // torch.get_num_threads())
+_LONG_ROW = 16
+"""Tokens of a row from which on several threads are worth it: those of prompts and canvases. A pass over a
+few tokens of a few middles, or of many, is such small products that the threads would wait for each other
+for longer than they compute, the more so on a busy machine."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -98,10 +50,14 @@ class _Call:
 
 
 class Batch:
-    """The lanes at work on one network, and the steps they wait for."""
+    """The lanes at work on one network, and the steps they wait for.
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    Passes over long rows are computed by `threads` threads, over short ones by one. That number is the whole
+    process's: only a batch that is alone may change it, any other leaves it as it is (1).
+    """
+
+    def __init__(self, network: Network, threads: int = 1) -> None:
+        self._network, self._threads = network, threads
         self._computing = threading.RLock()
         self._changed = threading.Condition(self._computing)
         self._joining = threading.Lock()
@@ -129,6 +85,8 @@ class Batch:
             with self._changed:
                 with self._joining:
                     del self._present[me]
+                    if not self._present:
+                        self._use_threads(self._threads)  # for whatever else this process does
                 self._changed.notify_all()
 
     def forward(self, call: _Call) -> Tensor:
@@ -137,6 +95,7 @@ class Batch:
         Raises:
             Exception: whatever the network raises for this pass alone.
         """
+        self._use_threads(self._threads_for(call))  # for what this lane does until its next pass
         with self._changed:
             self._calls.append(call)
             while call.states is None and call.error is None:
@@ -173,10 +132,18 @@ class Batch:
         for group in alike.values():
             self._run_together(group)
 
+    def _use_threads(self, count: int) -> None:
+        """From now on, on this thread; libraries know one number for each thread, torch one for all."""
+        import torch
+
+        if self._threads > 1:
+            torch.set_num_threads(count)
+
     def _run_together(self, calls: list[_Call]) -> None:
         rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
+            self._use_threads(self._threads_for(calls[0]))
             states = _forward(self._network, calls)
         except Exception as error:
             if len(calls) == 1:
@@ -188,6 +155,9 @@ class Batch:
             return
         for call, part in zip(calls, states, strict=True):
             call.states = part
+
+    def _threads_for(self, call: _Call) -> int:
+        return self._threads if call.rows.shape[1] >= _LONG_ROW else 1
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:
@@ -236,28 +206,6 @@ def _soft(calls: list[_Call]) -> Tensor | None:
     )
 
 
-def _ever_smaller(request: DenoiseRequest) -> Iterator[DenoiseRequest]:
-    """The request, again once caches have gone, with one candidate, and on shorter and shorter canvases."""
-    yield request
-    yield request
-    if request.layouts:
-        return  # they say themselves how many there are and how long
-    if request.candidates != 1:
-        yield replace(request, candidates=1)
-    for length in reversed(CANVAS_LENGTHS):
-        if length < request.canvas_tokens:
-            yield replace(request, candidates=1, canvas_tokens=length)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out: a GPU's, or this machine's, of which torch says so only in words."""
-    import torch
-
-    words = ("can't allocate memory", "not enough memory", "bad_alloc")
-    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
 class BatchedNetwork:
     """Stands in for a network: passes through its layers are batched, all else is the network's own."""
 
@@ -282,45 +230,3 @@ class BatchedNetwork:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
-
-
-class Lane:
-    """An engine that takes part in a batch while it computes; see `engine.request.Engine`."""
-
-    def __init__(self, engine: InProcessEngine, batch: Batch, budget: Budget) -> None:
-        self._engine, self.batch, self.budget = engine, batch, budget
-
-    def info(self) -> EngineInfo:
-        """See `engine.request.Engine.info`."""
-        return self._engine.info()
-
-    def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
-        """See `engine.request.Engine.denoise`; steps must be taken without waiting for anything."""
-        with self.batch.member(request.priority):
-            began = time.perf_counter()
-            for smaller in _ever_smaller(request):
-                if request.deadline_ms is not None:
-                    left_ms = request.deadline_ms - 1000 * (time.perf_counter() - began)
-                    smaller = replace(smaller, deadline_ms=max(0.0, left_ms))
-                try:
-                    yield from self._engine.denoise(smaller, cancelled)
-                    return
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    logger.warning("out of memory: caches go, and then it is tried with less")
-                # Outside of the handler, whose traceback holds on to what was computed.
-                self.budget.evict()
-            raise EngineError("memory has run out, even for one short canvas")
-
-    def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
-        """See `engine.request.Engine.score`."""
-        return self._together(request.priority, lambda: self._engine.score(request, cancelled))
-
-    def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
-        """See `engine.request.Engine.read`."""
-        return self._together(request.priority, lambda: self._engine.read(request, cancelled))
-
-    def _together(self, priority: Priority, work: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
-        with self.batch.member(priority):
-            return work()

@@ -24,6 +24,7 @@ from engine.request import (
     Scored,
     ScoreRequest,
     Step,
+    Stop,
 )
 from engine.service.metrics import Metrics
 from engine.service.models import Loaded, Models
@@ -39,17 +40,25 @@ _RESERVE = 0.1
 """The share of a deadline that is kept for a last step that takes longer than the one before, among others'
 steps, and for the way back."""
 
+_WAY_BACK = 0.05
+"""The share of it after which a request is answered with what there is, whatever a lane still does."""
+
 _KEPT_STEPS = 8
 """Steps that wait for a slow client; of more than these the older are left out, the last never."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Who asks, of which endpoint, for which model (None: the one the user has chosen)."""
+    """Who asks, of which endpoint, for which model (None: the one the user has chosen).
+
+    `asked_at` is a `time.monotonic()` value, from which a deadline counts: on a busy machine a request can
+    be seconds old when we get to read it.
+    """
 
     endpoint: str
     client: str = ""
     model: str | None = None
+    asked_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -91,31 +100,38 @@ class Service:
     async def denoise(self, request: DenoiseRequest, origin: Origin) -> AsyncGenerator[Step | Dropped]:
         """The steps of a request as they are made; where it is dropped, the reason in place of the rest.
 
-        Of steps that come faster than thirty a second some are left out, and of those a slow consumer does
-        not take in time; never the last. Closing it cancels.
+        One that outlives its deadline ends with the step it has come to. Of steps that come faster than
+        thirty a second some are left out, and of those a slow consumer does not take in time; never the
+        last. Closing it cancels.
 
         Raises:
             EngineError: the model cannot be loaded, or the request cannot be served.
         """
-        arrived = time.monotonic()
+        asked_at = origin.asked_at
+        newest: Step | None = None
 
         def work(engine: Engine, stream: _Stream) -> None:
-            waited_ms = 1000 * (time.monotonic() - arrived)
+            nonlocal newest
+            waited_ms = 1000 * (time.monotonic() - asked_at)
             timely = request
             if request.deadline_ms is not None:
                 left_ms = (1 - _RESERVE) * request.deadline_ms - waited_ms
                 timely = replace(request, deadline_ms=max(0.0, left_ms))
             shown = -_FRAME_S
             for step in engine.denoise(timely, stream.job.cancelled):
-                now = time.monotonic()
+                now, newest = time.monotonic(), step
                 if step.stop is not None or now - shown >= _FRAME_S:
                     shown = now
                     stream.put(step)
 
-        deadline = None if request.deadline_ms is None else arrived + request.deadline_ms / 1000
+        deadline = None
+        if request.deadline_ms is not None:
+            deadline = asked_at + (1 - _WAY_BACK) * request.deadline_ms / 1000
         async with aclosing(self._run(origin, work, request.priority, request.key, deadline)) as items:
             counted = 0
             async for item in items:
+                if item is Dropped.LATE and newest is not None:
+                    item = replace(newest, stop=newest.stop or Stop.DEADLINE)
                 if isinstance(item, Step):
                     # A request that is begun anew counts its steps from one again.
                     self.metrics.steps += item.number - (counted if item.number > counted else 0)
@@ -177,6 +193,9 @@ class Service:
                 stream.job.priority, stream.job.deadline = priority, deadline
                 stack.callback(self.scheduler.cancel, stream.job)
                 self.scheduler.submit(stream.job)
+                if deadline is not None:
+                    loop = asyncio.get_running_loop()
+                    stack.callback(loop.call_at(deadline, stream.expire).cancel)
                 async for item in stream:
                     outcome = item.name.lower() if isinstance(item, Dropped) else "ok"
                     yield item
@@ -224,6 +243,14 @@ class _Stream:
         """Hand something to the event loop; on a lane's thread."""
         self._loop.call_soon_threadsafe(self._add, item)
 
+    def expire(self) -> None:
+        """End it as late, whether it waits or a lane is at work on it."""
+        if not self._over:
+            self.job.why = Dropped.LATE
+            self.job.cancelled.set()
+            self._add(Dropped.LATE)
+            self._end(None)
+
     async def __aiter__(self) -> AsyncIterator[Any]:
         while True:
             await self._arrived.wait()
@@ -251,11 +278,15 @@ class _Stream:
         self._loop.call_soon_threadsafe(self._end, None)
 
     def _add(self, item: Any) -> None:
+        if self._over:  # the lane of one that has expired
+            return
         if len(self._items) >= _KEPT_STEPS:
             self._items.popleft()
         self._items.append(item)
         self._arrived.set()
 
     def _end(self, error: Exception | None) -> None:
+        if self._over:
+            return
         self._over, self._error = True, error
         self._arrived.set()

@@ -24,6 +24,10 @@ _POLL_S = 0.02
 _CONNECT_S = 2.0
 
 
+class Overdue(EngineUnavailable):
+    """No answer within the time that there was for it."""
+
+
 class Exchange:
     """One request to the engine and its answer, over a connection of its own.
 
@@ -131,7 +135,7 @@ class Exchange:
             now = time.monotonic()
             late = self._until is not None and now > self._until
             if late or (self._silence_s is not None and now - silent_since > self._silence_s):
-                raise EngineUnavailable("the engine does not answer")
+                raise Overdue("the engine does not answer")
 
 
 def connect(address: Address) -> socket.socket:

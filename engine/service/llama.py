@@ -14,6 +14,7 @@ from engine.service.fills import Ask, Filled, field, fill, strings
 from engine.service.http import Events, Refused, event, read_object, while_connected
 
 _DEFAULT_TOKENS = 128
+_MOST_TEXTS = 8
 _NOTHING = Filled(text="", tokens=0, why="length")
 
 
@@ -30,10 +31,11 @@ class Llama:
         if ask is None:  # a plugin warms up a cache of prompts, which ours is not
             return JSONResponse(_chosen(_body(_NOTHING), data))
         origin = Origin(endpoint="infill")
-        [filled] = await while_connected(request, fill(self._service, ask, origin))
+        filled = await while_connected(request, fill(self._service, ask, origin))
         if field(data, "stream", bool, False):
             return Events(_streamed(filled))
-        return JSONResponse(_chosen(_body(filled), data))
+        bodies = [_chosen(_body(each, index), data) for index, each in enumerate(filled)]
+        return JSONResponse(bodies[0] if ask.candidates == 1 else bodies)
 
     async def props(self, request: Request) -> Response:
         """What plugins look at before they begin."""
@@ -50,12 +52,16 @@ def _ask(data: dict[str, Any]) -> Ask | None:
     prefix, suffix = field(data, "input_prefix", str, ""), field(data, "input_suffix", str, "")
     if tokens == 0:
         return None
+    texts = field(data, "n_cmpl", int, field(data, "n", int, 1))
+    if not 1 <= texts <= _MOST_TEXTS:
+        raise Refused(400, "invalid_request_error", f"n_cmpl should be 1 to {_MOST_TEXTS}", "n_cmpl")
     return Ask(
         prompt=Prompt(
             prefix=prefix + field(data, "prompt", str, ""), suffix=suffix, snippets=_snippets(data)
         ),
         tokens=tokens if tokens > 0 else _DEFAULT_TOKENS,
         stop=strings(data, "stop"),
+        candidates=texts,
         seed=max(0, seed),
         deadline_ms=deadline_ms if deadline_ms > 0 else None,
     )
@@ -74,10 +80,10 @@ def _snippets(data: dict[str, Any]) -> tuple[Snippet, ...]:
     return tuple(reversed(out))
 
 
-def _body(filled: Filled) -> dict[str, Any]:
+def _body(filled: Filled, index: int = 0) -> dict[str, Any]:
     ms = max(filled.ms, 1e-3)
     return {
-        "index": 0,
+        "index": index,
         "content": filled.text,
         "stop": True,
         "stop_type": {"end": "eos", "stop": "word", "length": "limit"}[filled.why],
@@ -113,7 +119,8 @@ def _chosen(body: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-async def _streamed(filled: Filled) -> AsyncGenerator[bytes]:
-    # A canvas settles everywhere at once: there is one piece of text to send, when it is done.
-    yield event({"index": 0, "content": filled.text, "stop": False})
-    yield event({**_body(filled), "content": ""})
+async def _streamed(filled: list[Filled]) -> AsyncGenerator[bytes]:
+    # A canvas settles everywhere at once: each text is one piece, sent when it is done.
+    for index, each in enumerate(filled):
+        yield event({"index": index, "content": each.text, "stop": False})
+        yield event({**_body(each, index), "content": ""})

@@ -18,12 +18,18 @@ FULL = "full"
 
 
 class ServiceEngine(WaitingEngine):
-    """Answers, waits where there is `WAIT`, dies where there is `DIE`, and refuses where there is `NO`."""
+    """Answers, waits where there is `WAIT`, dies where there is `DIE`, and refuses where there is `NO`.
+
+    Where there is `STUCK`, its first step takes until it is cancelled.
+    """
 
     def denoise(self, request: DenoiseRequest, cancelled: Event) -> Iterator[Step]:
         """See the class."""
         if "DIE" in request.prompt.prefix:
             os._exit(9)
+        if "STUCK" in request.prompt.prefix:
+            cancelled.wait()
+            return iter(())
         if "NO" in request.prompt.prefix:
             raise InvalidRequest("no such hole")
         for engine in (self.answering, self.waiting):  # nobody asks for them here, and they would pile up

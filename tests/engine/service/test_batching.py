@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
+from engine.attention import Attend
 from engine.errors import EngineError
 from engine.inprocess import InProcessEngine, load_engine
+from engine.network import Network
 from engine.packed import PackedGemma
 from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
-from engine.service.batching import Lane, lanes_of
+from engine.service.batching import Batch, BatchedNetwork
+from engine.service.lanes import Lane, lanes_of
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint
 from tests.engine.service.harness import until
@@ -174,3 +178,28 @@ def test_an_abandoned_request_does_not_hold_up_the_others(engine: InProcessEngin
 def test_an_engine_that_is_not_ours_is_used_as_it_is() -> None:
     scripted = ScriptedEngine(["1"])
     assert lanes_of(scripted, 3) == [scripted] * 3
+
+
+def test_several_threads_compute_long_rows_and_one_short_ones(engine: InProcessEngine) -> None:
+    seen: list[int] = []
+
+    class Watched:
+        def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return ids
+
+    before = torch.get_num_threads()
+    batch = Batch(cast("Network", Watched()), threads=3)
+    network = BatchedNetwork(cast("Network", Watched()), batch)
+    torch.set_num_threads(3)
+    try:
+        with batch.member(Priority.AUTOMATIC):
+            for tokens in (512, 4, 32):
+                network.encode(torch.zeros(1, tokens), torch.arange(tokens)[None], cast("Attend", None))
+        network.encode(torch.zeros(1, 4), torch.arange(4)[None], cast("Attend", None))
+        with batch.member(Priority.AUTOMATIC):
+            pass
+        assert seen == [3, 1, 3, 1]
+        assert torch.get_num_threads() == 3  # for whatever else there is
+    finally:
+        torch.set_num_threads(before)

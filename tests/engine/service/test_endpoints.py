@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import openai
@@ -18,6 +20,7 @@ from engine.resident import ask_status
 from engine.service.lifecycle import running
 from engine.service.place import Address, Place
 from tests.engine.service.harness import (
+    TIMEOUT_S,
     answer,
     answers,
     ask,
@@ -46,11 +49,59 @@ def base(service: Address) -> str:
 
 
 def test_curl_on_the_socket_gets_the_steps_as_events(service: Address) -> None:
-    body = json.dumps({"request": {"prompt": {"prefix": "x = "}}})
-    command = ["curl", "-sN", "--unix-socket", service.socket, "http://x/v1/fill", "-d", body]
-    out = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout.decode()
+    out = fill(service, {"request": {"prompt": {"prefix": "x = "}}})
     assert out.count("event: step") >= 2  # the first and the last; what lies between may be too fast to see
     assert out.endswith('event: end\ndata: {"dropped":null}\n\n')
+
+
+def fill(service: Address, body: object) -> str:
+    """The events that `/v1/fill` answers with."""
+    command = ["curl", "-sN", "--unix-socket", service.socket, "http://x/v1/fill", "-d", json.dumps(body)]
+    return subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S).stdout.decode()
+
+
+def ended(events: str) -> object:
+    """Why the steps ended."""
+    name, data = events.strip().split("\n\n")[-1].split("\n")
+    assert name == "event: end"
+    return json.loads(data.removeprefix("data: "))["dropped"]
+
+
+def test_a_step_that_never_ends_is_not_waited_for_beyond_the_deadline(service: Address) -> None:
+    asked = {"prompt": {"prefix": "STUCK = "}, "deadline_ms": 50.0}
+    assert ended(fill(service, {"request": asked})) == "late"
+
+
+def test_what_waits_for_a_lane_is_told_at_its_deadline(service: Address) -> None:
+    stuck = {"request": {"prompt": {"prefix": "STUCK = "}, "priority": "background"}}
+    links = []
+    for _ in range(9):  # more than there are lanes, of which one is kept for the more urgent
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.connect(service.socket)
+        data = json.dumps(stuck).encode()
+        link.sendall(b"POST /v1/fill HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+        links.append(link)
+    until(lambda: ask_status(service)["waiting"] == 2)
+    asked = {"prompt": {"prefix": "x = "}, "priority": "background", "deadline_ms": 50.0}
+    assert ended(fill(service, {"request": asked})) == "late"
+    for link in links:
+        link.close()
+    until(lambda: ask_status(service)["running"] == 0)
+
+
+def test_what_there_is_after_the_deadline_is_the_answer(service: Address) -> None:
+    asked = {"prompt": {"prefix": "x = WAIT"}, "deadline_ms": 50.0}
+    answered = fill(service, {"request": asked})
+    assert ended(answered) is None
+    assert '"stop":"deadline"' in answered
+
+
+def test_a_deadline_counts_from_when_it_was_asked_for(service: Address) -> None:
+    request = {"prompt": {"prefix": "x = "}, "deadline_ms": 5000.0}
+    now = time.monotonic()
+    assert ended(fill(service, {"request": request, "asked_at": now - 5.5})) == "late"
+    for unlikely in (now + 1000, now - 1e6, "yesterday", None):  # a clock that is not ours
+        assert ended(fill(service, {"request": request, "asked_at": unlikely})) is None
 
 
 @pytest.mark.parametrize(
@@ -172,6 +223,18 @@ def test_llama_vim_is_answered_in_the_fields_it_asks_for(service: Address) -> No
     assert status == 200
     assert answer.pop("timings/predicted_ms") > 0
     assert answer == {"content": "1", "timings/prompt_n": 0, "truncated": False}
+
+
+def test_llama_vscode_is_answered_with_as_many_texts_as_it_asks_for(service: Address) -> None:
+    status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": 3, "response_fields": None})
+    assert status == 200
+    assert [(each["index"], each["content"]) for each in answer] == [(0, "1"), (1, "1"), (2, "1")]
+    status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": 1})
+    assert (status, answer["content"]) == (200, "1")
+    for wrong in (0, 9, "three"):
+        status, answer = post(service, "/infill", {**LLAMA_VIM, "n_cmpl": wrong})
+        assert status == 400
+        assert "n_cmpl" in answer["error"]["message"]
 
 
 def test_llama_s_warming_up_costs_nothing(service: Address) -> None:

@@ -125,14 +125,25 @@ def test_an_engine_that_was_stopped_stays_so_until_it_is_needed(place: Place) ->
     engine.close()
 
 
-def test_an_engine_that_stands_still_does_not_hold_its_client_up(place: Place) -> None:
+def test_an_engine_that_stands_still_does_not_hold_its_client_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.resident._SILENCE_S", 4.0)
     engine = client(place)
     address = running(place)
     assert address is not None
     os.kill(address.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(EngineUnavailable, match="does not answer"):
-            list(engine.denoise(ask(deadline_ms=50), threading.Event()))
+        # It was heard of a moment ago: other programs may keep it from the processor.
+        assert list(engine.denoise(ask(deadline_ms=50), threading.Event())) == []
+
+        def unavailable() -> bool:
+            try:
+                return list(engine.denoise(ask(deadline_ms=50), threading.Event())) != []
+            except EngineUnavailable as error:
+                return "does not answer" in str(error)
+
+        until(unavailable)
     finally:
         os.kill(address.pid, signal.SIGCONT)
     assert answer(engine) == "1"
