@@ -158,16 +158,19 @@ class _Beams:
         totals = own + torch.tensor([beam.total for beam in self._open], device=own.device)[:, None]
         top = totals.flatten().topk(_LOOKED_AT * self._width)
         found: dict[tuple[int, bool, int], _Beam] = {}
+        barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
         for total, place in zip(top.values.tolist(), top.indices.tolist(), strict=True):
             if total < top.values[0] - _MARGIN or total == -math.inf:  # no use, or not allowed
                 break
             index, token = divmod(place, own.shape[1])
             beam, only = self._open[index], allowed[index]
             child = beam.then(token, math.exp(total - beam.total), forced=only is not None and len(only) == 1)
+            is_barred = self._rules.barred(child.row.ids)
             child.row.settle(self._rules, self._plan.length)
             key = index, child.row.ended, 0 if child.row.ended else token
-            found[key] = found[key].or_else(child) if key in found else child
-        return list(found.values())
+            into = barred if is_barred else found
+            into[key] = into[key].or_else(child) if key in into else child
+        return list((found or barred).values())
 
     def _sort(self, grown: list[_Beam]) -> None:
         """Keep the best of all beams: those that are done, and those worth going on with."""

@@ -39,11 +39,13 @@ class Rules:
     """What text asks of the tokens written.
 
     `allowed` gives the ids that may come next, None where any may; `end` the index at which the middle has
-    ended by itself, such as with its line, None where it goes on.
+    ended by itself, such as with its line, None where it goes on; `barred` whether a middle is none to write,
+    which only a search asks, having others to write instead; where there are none it is written.
     """
 
     allowed: Callable[[Sequence[int]], Sequence[int] | None] = lambda _written: None
     end: Callable[[Sequence[int]], int | None] = lambda _written: None
+    barred: Callable[[Sequence[int]], bool] = lambda _written: False
 
 
 @dataclass(kw_only=True)

@@ -105,7 +105,8 @@ class DenoiseRequest:
     one candidate for each of them and `candidates` does not count; a layout that does not fit the canvas
     is refused. `one_line` says that the middle ends with its line, unless it has opened a bracket.
     `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
-    always denoised.
+    always denoised. A line with one of the texts in `avoid` is not looked for where lines are searched for;
+    elsewhere it may come about.
 
     An engine that many share serves the more urgent `priority` first, and drops a request as
     soon as the same client asks another of the same `key`, which is any string that stands for a document;
@@ -125,6 +126,7 @@ class DenoiseRequest:
     layouts: tuple[Layout, ...] = ()
     one_line: bool = False
     decoding: Decoding | None = None
+    avoid: tuple[str, ...] = ()
     priority: Priority = Priority.AUTOMATIC
     key: str = ""
 

@@ -50,6 +50,7 @@ def write_middles(
     rules = Rules(
         allowed=Typed(prompt.typed, tokenizer).allowed if prompt.typed else Rules.allowed,
         end=LineEnd(prompt.typed, tokenizer) if request.one_line else Rules.end,
+        barred=_holding(request.avoid, tokenizer) if request.avoid else Rules.barred,
     )
     plan = Plan(
         length=request.canvas_tokens, batch=candidates, deadline_ms=request.deadline_ms, started=started
@@ -64,6 +65,14 @@ def write_middles(
     for draft in write(network, cache, plan, rules, drafts, cancelled, said):
         canvases = canvases_of(draft, tokenizer)
         yield draft, canvases if draft.stop is None else by_score(canvases)
+
+
+def _holding(texts: Sequence[str], tokenizer: Tokenizer) -> Callable[[Sequence[int]], bool]:
+    def holds(written: Sequence[int]) -> bool:
+        decoded = tokenizer.decode(written)
+        return any(text in decoded for text in texts)
+
+    return holds
 
 
 def _from(ngrams: NgramCache) -> Propose:

@@ -62,7 +62,8 @@ def fill_holes(
     Raises:
         EngineError: the engine cannot serve it.
     """
-    job = _Job(engine, wish, cancelled, on_step)
+    texts_of_markers = {document.text[marker.start : marker.end].strip() for marker in markers}
+    job = _Job(engine, wish, cancelled, on_step, tuple(sorted(texts_of_markers - {""})))
     text = Filling(document)
     rejected: list[tuple[Marker, Rejected]] = []
     together = 0
@@ -87,9 +88,15 @@ class _Job:
     """What all holes of one call share."""
 
     def __init__(
-        self, engine: Engine, wish: Wish, cancelled: threading.Event, on_step: OnCanvas | None
+        self,
+        engine: Engine,
+        wish: Wish,
+        cancelled: threading.Event,
+        on_step: OnCanvas | None,
+        avoid: tuple[str, ...],
     ) -> None:
         self.engine, self.wish, self.cancelled, self._on_step = engine, wish, cancelled, on_step
+        self.avoid = avoid
         self._began = time.perf_counter()
 
     def report(self, step: Step, start: int, end: int) -> None:
@@ -116,6 +123,8 @@ def _alone(job: _Job, text: Filling, marker: Marker) -> str | Rejected:
         seed=job.wish.seed,
         max_steps=job.wish.max_steps,
         deadline_ms=job.left_ms(),
+        # The other markers are code to a model, which may well write one more.
+        avoid=job.avoid,
     )
 
     def report(progress: Progress) -> None:
@@ -126,7 +135,6 @@ def _alone(job: _Job, text: Filling, marker: Marker) -> str | Rejected:
     if isinstance(found, Rejected):
         return found
     texts = [suggestion.text[at - suggestion.start :] for suggestion in found]
-    # The other markers are code to a model, which may well write one more.
     filling = (new for new in texts if not _is_marked(document, at, new))
     return next(filling, Rejected(reason=Reason.EMPTY, detail="it only leaves another marker", text=texts[0]))
 

@@ -95,6 +95,8 @@ def fill_all(
     if ask.one_line and (left_ms is None or left_ms > _ms_since(began)):  # it takes less than what was done
         outcomes = _ranked(engine, context, outcomes, cancelled)
     for outcome in outcomes:
+        if found and wanted is None and not outcome.sound:  # mending takes its time
+            break
         answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
         if isinstance(answer, Suggestion) and request.repair:
             answer = mend(
@@ -180,6 +182,7 @@ def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) ->
         deadline_ms=deadline,
         one_line=hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION),
         decoding=request.decoding,
+        avoid=request.avoid,
     )
 
 

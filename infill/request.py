@@ -17,7 +17,8 @@ class FillRequest:
     `path` only names the file in messages and prompts. `snippets` is code from elsewhere, most useful first;
     an engine that was not trained on any is not shown it. `deadline_ms` counts from the call.
     `inside_word` is for a cursor within a word that is really meant: whoever types one does not mean it.
-    `decoding` chooses how the middle comes about; None is what the model does best.
+    `decoding` chooses how the middle comes about; None is what the model does best. `avoid` is what a
+    suggestion had better not hold; whether it does is for the caller to look at.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
     with which the text does not parse is mended where that is possible (see `infill.repair`), and turned down
     where it is not. `lenient` lets those pass whose surroundings do not parse either.
@@ -39,6 +40,7 @@ class FillRequest:
     min_confidence: float = 0.0
     inside_word: bool = False
     decoding: Decoding | None = None
+    avoid: tuple[str, ...] = ()
     snippets: tuple[Snippet, ...] = ()
     repair: bool = True
     lenient: bool = False

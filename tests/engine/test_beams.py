@@ -167,6 +167,16 @@ def test_rules_bind_the_beginning(model: DiffusionGemma) -> None:
     assert not last.free[:, 0].any()
 
 
+def test_what_is_barred_is_not_written(model: DiffusionGemma) -> None:
+    best = found(drafts_of(model, batch=8, width=8)[-1])[0][0]
+    rules = Rules(barred=lambda written: list(written[:1]) == best[:1])
+    rows = found(drafts_of(model, rules=rules, batch=8, width=8)[-1])
+    assert rows
+    assert all(ids[0] != best[0] for ids, _ in rows)
+    everything = Rules(barred=lambda _written: True)
+    same(found(drafts_of(model, rules=everything)[-1]), found(drafts_of(model)[-1]))
+
+
 def test_the_text_around_has_its_say(model: DiffusionGemma) -> None:
     text = [*PREFIX, 60, 61, 62, 63, 64, *PREFIX, 60, 61]
     alone = found(drafts_of(model, batch=1, width=4)[-1])

@@ -172,3 +172,9 @@ def test_a_marker_is_not_filled_with_another() -> None:
     text, holes = run(engine, TWO)
     assert text == TWO
     assert [rejected.detail for _, rejected in holes.rejected] == ["it only leaves another marker"] * 2
+
+
+def test_other_markers_are_not_looked_for() -> None:
+    engine = ScriptedEngine([" a", " x"])
+    run(engine, TWO)
+    assert {request.avoid for request in engine.requests if not request.layouts} == {("___",)}
