@@ -30,6 +30,9 @@ from engine.special import Special
 _MARGIN = 4.0
 """Nats: a beam so much less likely than the best one is given up."""
 
+_FINISHED_MARGIN = 1.5
+"""Nats: likewise, once there is a whole text to compare it with."""
+
 _LOOKED_AT = 3
 """How many continuations are looked at for each beam: more than one, since some end a text alike."""
 
@@ -182,6 +185,8 @@ class _Beams:
         best = max(beam.total for beam in [*self._finished, *kept])
         enough = len(self._finished) == self._plan.batch
         least = max(best - _MARGIN, self._finished[-1].total if enough else -math.inf)
+        whole = next((beam.total for beam in self._finished if len(beam.row.ids) > 1), -math.inf)
+        least = max(least, whole - _FINISHED_MARGIN)
         self._open = [beam for beam in kept if not beam.row.done and beam.total > least]
 
     def _proposed(self, row: Row) -> list[int]:

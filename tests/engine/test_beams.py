@@ -108,6 +108,7 @@ def test_it_finds_what_a_plain_search_finds(
     model: DiffusionGemma, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(beams, "_MARGIN", math.inf)
+    monkeypatch.setattr(beams, "_FINISHED_MARGIN", math.inf)
     last = drafts_of(model, batch=width, width=width)[-1]
     same(found(last), plainly(model, width))
     assert last.stop in (Stop.CONFIDENT, Stop.STEPS)
@@ -142,6 +143,7 @@ def test_ends_that_leave_the_same_text_count_together(
 ) -> None:
     """Two first tokens begin what comes after: that the middle is empty is as likely as both."""
     monkeypatch.setattr(beams, "_MARGIN", math.inf)
+    monkeypatch.setattr(beams, "_FINISHED_MARGIN", math.inf)
     ended = cached(model).ended
     assert ended is not None
     with torch.inference_mode():
