@@ -31,7 +31,7 @@ _MARGIN = 4.0
 """Nats: a beam so much less likely than the best one is given up."""
 
 _FINISHED_MARGIN = 1.5
-"""Nats: likewise, once there is a whole text to compare it with."""
+"""Nats: likewise, once there are whole texts to compare it with."""
 
 _LOOKED_AT = 3
 """How many continuations are looked at for each beam: more than one, since some end a text alike."""
@@ -185,8 +185,9 @@ class _Beams:
         best = max(beam.total for beam in [*self._finished, *kept])
         enough = len(self._finished) == self._plan.batch
         least = max(best - _MARGIN, self._finished[-1].total if enough else -math.inf)
-        whole = next((beam.total for beam in self._finished if len(beam.row.ids) > 1), -math.inf)
-        least = max(least, whole - _FINISHED_MARGIN)
+        whole = [beam.total for beam in self._finished if len(beam.row.ids) > 1]
+        if len(whole) > 1:  # something to choose among, for whoever knows more of what fits
+            least = max(least, whole[0] - _FINISHED_MARGIN)
         self._open = [beam for beam in kept if not beam.row.done and beam.total > least]
 
     def _proposed(self, row: Row) -> list[int]:
