@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import LENGTHS, LONGEST_DRAFT, NextToken, Propose, Row, Rules, drive, masked
+from engine.middles import LENGTHS, Drafts, NextToken, Propose, Row, Rules, drive, masked
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.special import Special
@@ -102,9 +102,10 @@ class _Beams:
         ngrams: NgramCache | None,
         width: int,
     ) -> None:
-        self._model, self._plan, self._rules, self._propose = model, plan, rules, propose
+        self._model, self._plan, self._rules = model, plan, rules
         self._width = max(width, plan.batch)
         self._next = NextToken(cache.tokens, ngrams)
+        self._drafts = Drafts(propose, self._next.before, rules, plan.length)
         self._finished: list[_Beam] = []
         self._open = [_Beam(row=Row(), total=0.0, source=0)]
         self._advance(model.logits(last_state(model, cache)), [[]])
@@ -124,7 +125,7 @@ class _Beams:
         """Read every open beam's last token and its draft, and go on for as far as that reaches."""
         beams = self._open
         alone = len(beams) == 1
-        drafts = [self._proposed(beam.row) if alone else [] for beam in beams]
+        drafts = [self._drafts.of(beam.row) if alone else [] for beam in beams]
         count = next(length for length in LENGTHS if length > max(map(len, drafts)))
         # One row or all of them: every new shape costs the libraries memory they keep.
         rows = [*beams, *[beams[0]] * (0 if alone else self._width - len(beams))]
@@ -189,13 +190,6 @@ class _Beams:
         if len(whole) > 1:  # something to choose among, for whoever knows more of what fits
             least = max(least, whole[0] - _FINISHED_MARGIN)
         self._open = [beam for beam in kept if not beam.row.done and beam.total > least]
-
-    def _proposed(self, row: Row) -> list[int]:
-        """A draft for a row: none where rules bind it."""
-        if self._rules.allowed(row.ids) is not None:
-            return []
-        room = self._plan.length - 1 - len(row.ids)
-        return list(self._propose(self._next.before, row.ids))[: max(0, min(room, LONGEST_DRAFT))]
 
 
 def _log(probability: float) -> float:

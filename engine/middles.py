@@ -119,6 +119,20 @@ class NextToken:
         return torch.from_numpy(probabilities).log()
 
 
+class Drafts:
+    """What may come next on a row, for a forward to verify; `before` is the text before the middle."""
+
+    def __init__(self, propose: Propose, before: Sequence[int], rules: Rules, length: int) -> None:
+        self._propose, self._before, self._rules, self._length = propose, before, rules, length
+
+    def of(self, row: Row) -> list[int]:
+        """Up to `LONGEST_DRAFT` tokens: none where rules bind the row, no more than there is room for."""
+        if self._rules.allowed(row.ids) is not None:
+            return []
+        room = self._length - 1 - len(row.ids)
+        return list(self._propose(self._before, row.ids))[: max(0, min(room, LONGEST_DRAFT))]
+
+
 def masked(logits: Tensor, allowed: Sequence[int] | None) -> Tensor:
     """`logits` (vocab,) of the allowed tokens, all where that is None; the others -inf."""
     if allowed is None:

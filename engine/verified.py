@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import LENGTHS, LONGEST_DRAFT, NextToken, Propose, Row, Rules, drive, masked
+from engine.middles import LENGTHS, Drafts, NextToken, Propose, Row, Rules, drive, masked
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.sampler import largest
@@ -65,8 +65,9 @@ class _Greedy:
         propose: Propose,
         ngrams: NgramCache | None,
     ) -> None:
-        self._model, self._plan, self._rules, self._propose = model, plan, rules, propose
+        self._model, self._plan, self._rules = model, plan, rules
         self._next = NextToken(cache.tokens, ngrams)
+        self._drafts = Drafts(propose, self._next.before, rules, plan.length)
         logits = model.logits(last_state(model, cache))[0, 0]
         self.rows = _branch(self._next.informed(logits, []), plan.batch, rules)
         for row in self.rows:
@@ -82,7 +83,7 @@ class _Greedy:
     def forward(self) -> None:
         """Have every open row's draft verified."""
         rows = self._open
-        drafts = [self._proposed(row) for row in rows]
+        drafts = [self._drafts.of(row) for row in rows]
         wanted = 1 + max(len(draft) for draft in drafts)
         count = next(length for length in LENGTHS if length >= wanted)
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
@@ -106,13 +107,6 @@ class _Greedy:
         if still and len(still) < len(rows):
             self._written.keep(still, max(len(row.ids) for row in rows))
         self._open = [rows[index] for index in still]
-
-    def _proposed(self, row: Row) -> list[int]:
-        """A draft for a row: none where rules bind it."""
-        if self._rules.allowed(row.ids) is not None:
-            return []
-        room = self._plan.length - 1 - len(row.ids)
-        return list(self._propose(self._next.before, row.ids))[: max(0, min(room, LONGEST_DRAFT))]
 
     def _verify(
         self, row: Row, draft: Sequence[int], logits: Tensor, likeliest: Sequence[tuple[int, float]]
