@@ -113,7 +113,7 @@ class _Beams:
 
     @property
     def rows(self) -> list[Row]:
-        """What is found so far, before it the open beams where nothing is."""
+        """What is found so far, and behind it the open beams as far as there is room."""
         return [beam.row for beam in [*self._finished, *self._open][: self._plan.batch]]
 
     @property
