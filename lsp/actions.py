@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from lsprotocol import types
 
 from lsp.documents import OpenDocument
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 
 class Provider(Protocol):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from lsprotocol import types
 
 from engine.errors import EngineError
+from lsp.session import InfillServer
 from lsp.snapshot import CANCELLED, Empty
 from lsp.suggest import Work, ms_since, name_of
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from lsp.convert import range_of
 from lsp.documents import OpenDocument
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
     from lsp.snapshot import Asked
 
 NOTIFICATION = "infill/canvas"

@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from lsp.plain import plain
+from lsp.session import InfillServer
 from lsp.settings import read_settings
 from lsp.workspace import read_options
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsprotocol import types
 
@@ -13,9 +13,7 @@ from lsp.documents import OpenDocument
 from lsp.holes import apply, fill_at, fill_markers, rewrite
 from lsp.offers import ACCEPTED, REJECTED, id_of
 from lsp.plain import position_of, range_in
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 Arguments = list[Any]
 Token = types.ProgressToken | None

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from lsprotocol import types
 
@@ -24,10 +24,8 @@ from lsp.canvas import CanvasView
 from lsp.convert import Replacement, workspace_edit
 from lsp.documents import OpenDocument
 from lsp.progress import Progress
+from lsp.session import InfillServer
 from lsp.snapshot import CANCELLED, STALE, SUPERSEDED, Empty
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 _PATIENCE = 4
 """How many times the deadline each hole may take: somebody has asked for it."""

@@ -26,7 +26,7 @@ from lsp.documents import OpenDocument
 from lsp.workspace import path_of
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from engine.request import Engine
 from lsp.progress import Progress
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lsprotocol import types
+
 from infill.document import Document
 from lsp.documents import Documents
+
+NOTEBOOK_SYNC = types.NotebookDocumentSyncOptions(
+    notebook_selector=[
+        types.NotebookDocumentFilterWithNotebook(
+            notebook="*", cells=[types.NotebookCellLanguage(language="*")]
+        )
+    ],
+    save=False,
+)
+"""Every cell of every notebook: which languages there are is for the notebook to say."""
 
 _BETWEEN = "\n\n"  # cells
 _MOST_CHARS = 40_000  # of the cells on each side; whole cells, the nearest first

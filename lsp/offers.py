@@ -18,7 +18,7 @@ from infill.request import Suggestion
 from lsp.snapshot import Asked
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 ACCEPTED = "infill.accepted"
 REJECTED = "infill.rejected"

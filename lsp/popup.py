@@ -6,18 +6,14 @@ there for the next keystroke.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from infill.lines import line_end, line_start, with_line_feeds
 from infill.request import Suggestion
 from lsp.convert import inline_item
 from lsp.offers import command_for
+from lsp.session import InfillServer
 from lsp.snapshot import Asked, in_cell
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 _LONGEST_LABEL = 60
 _LAST = "\uffff"

@@ -17,7 +17,7 @@ from lsp.snapshot import Asked
 from lsp.suggest import Work, generate
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ tool's diagnostic the model is asked once the action is chosen.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
@@ -17,11 +16,9 @@ from lsp.actions import Place, disabled, tag_generated
 from lsp.checker import Checker, CheckerError, agreed
 from lsp.convert import Replacement, offset_of, range_of, workspace_edit
 from lsp.documents import OpenDocument
+from lsp.session import InfillServer
 from lsp.suggest import name_of
 from lsp.workspace import path_of
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 SOURCE = "infill"
 """The source of our own diagnostics."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
@@ -12,10 +11,8 @@ from lsp.actions import Place, disabled, tag_generated
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import Edit, fill_markers, rewrite
+from lsp.session import InfillServer
 from lsp.snapshot import Empty
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 _TITLES = {
     "rewrite": "Rewrite the selection with Infill",

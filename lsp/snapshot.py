@@ -14,7 +14,7 @@ from lsp.documents import OpenDocument
 from lsp.notebooks import in_notebook
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from lsp.settings import Settings
 from lsp.snapshot import STALE, SUPERSEDED, Asked, Empty
 
 if TYPE_CHECKING:
-    from lsp.server import InfillServer
+    from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
 

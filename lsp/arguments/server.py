@@ -77,7 +77,8 @@ def _run(arguments: argparse.Namespace) -> int:
         set_up_logging(arguments.log_file, level)  # before the client is told that all is well
         met = None if arguments.tcp else meet()
         # Only now, since it takes its time.
-        from lsp.server import ServerOptions, serve_stdio, serve_tcp
+        from lsp.server import serve_stdio, serve_tcp
+        from lsp.session import ServerOptions
 
         options = ServerOptions(
             model=arguments.model,

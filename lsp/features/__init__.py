@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsp.features import (
     code_action,
     code_action_resolve,
@@ -23,9 +21,7 @@ from lsp.features import (
     notebook,
     workspace_folders,
 )
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 FEATURES = (
     initialize,

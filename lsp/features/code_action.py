@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from lsp.actions import Provider, offer
 from lsp.quick_fixes import QuickFixes
 from lsp.rewriting import Rewriting
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 PROVIDERS: tuple[Provider, ...] = (QuickFixes(), Rewriting())
 

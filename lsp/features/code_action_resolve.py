@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from engine.errors import EngineError
 from lsp.actions import disabled, resolve
 from lsp.features.code_action import PROVIDERS
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,14 @@ Only for editors without ghost text, or where a setting says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from lsp.answer import answering
 from lsp.early import TRIGGERS
 from lsp.popup import fenced, popup_item, preview
+from lsp.session import InfillServer
 from lsp.snapshot import Empty, snapshot
 from lsp.suggest import Work, suggest
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 
 def register(server: InfillServer) -> None:

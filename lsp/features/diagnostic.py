@@ -18,10 +18,10 @@ from infill.document import Document
 from infill.fixes.suspicious import Doubt, find_doubts
 from lsp.documents import OpenDocument
 from lsp.quick_fixes import diagnostic_of
+from lsp.session import InfillServer
 
 if TYPE_CHECKING:
     from engine.request import Engine
-    from lsp.server import InfillServer
 
 _BUDGET_S = 4.0
 _STRIDE_CHARS = 2000

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from lsp.convert import changes_of
 from lsp.holes import key_of
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
 

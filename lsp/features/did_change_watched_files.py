@@ -6,7 +6,6 @@ The client is asked to watch where it offers to; where it does not, the index lo
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
@@ -14,10 +13,8 @@ from pygls.exceptions import JsonRpcException
 from infill.ignore import IGNORE_FILES
 from infill.languages import LANGUAGES
 from infill.project_config import FILE_NAME
+from lsp.session import InfillServer
 from lsp.workspace import path_of
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 logger = logging.getLogger(__name__)
 

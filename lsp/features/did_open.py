@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 
 def register(server: InfillServer) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsp.offers import offer_id
 from lsp.plain import plain
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 METHOD = "textDocument/didPartiallyAcceptCompletion"
 

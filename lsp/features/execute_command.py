@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
@@ -12,9 +12,7 @@ from engine.errors import EngineError
 from infill.errors import InfillError
 from lsp.editor_commands import COMMANDS
 from lsp.plain import plain
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
 

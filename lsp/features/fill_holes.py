@@ -6,7 +6,7 @@ With `position` it is the hole there, with `ranges` those stretches, with neithe
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.errors import EngineError
 from infill.markers import Marker, find_markers
@@ -14,10 +14,8 @@ from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import Edit, fill_at, fill_markers
 from lsp.plain import plain, position_of, range_in
+from lsp.session import InfillServer
 from lsp.snapshot import Empty
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 METHOD = "infill/fillHoles"
 

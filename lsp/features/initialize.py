@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from lsp.documents import Documents
@@ -11,11 +9,9 @@ from lsp.features import completion
 from lsp.lines import Encoding
 from lsp.plain import plain
 from lsp.popup import is_wanted
+from lsp.session import InfillServer
 from lsp.settings import read_settings
 from lsp.workspace import Folders, folders_of, read_options
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 
 def register(server: InfillServer) -> None:

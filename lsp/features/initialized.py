@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from lsp import configuration
 from lsp.features import did_change_watched_files
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
+from lsp.session import InfillServer
 
 
 def register(server: InfillServer) -> None:

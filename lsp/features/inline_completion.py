@@ -6,19 +6,15 @@ in here fails as an empty list too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lsprotocol import types
 
 from infill.request import Suggestion
 from lsp.answer import answering
 from lsp.convert import inline_item
 from lsp.offers import command_for
+from lsp.session import InfillServer
 from lsp.snapshot import Asked, Empty, in_cell, snapshot
 from lsp.suggest import Work, suggest
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
 
 
 def register(server: InfillServer) -> None:

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from lsp.convert import changes_of
-
-if TYPE_CHECKING:
-    from lsp.server import InfillServer
-
-SYNC_OPTIONS = types.NotebookDocumentSyncOptions(
-    notebook_selector=[
-        types.NotebookDocumentFilterWithNotebook(
-            notebook="*", cells=[types.NotebookCellLanguage(language="*")]
-        )
-    ],
-    save=False,
-)
-"""Every cell of every notebook: which languages there are is for the notebook to say."""
+from lsp.session import InfillServer
 
 
 def register(server: InfillServer) -> None:

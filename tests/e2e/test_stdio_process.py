@@ -24,7 +24,8 @@ SEAM = [sys.executable, "-m", "tests.fakes.server"]
 REAL = [
     sys.executable,
     "-c",
-    "import sys; from lsp.server import ServerOptions, serve_stdio; sys.exit(serve_stdio(ServerOptions()))",
+    "import sys; from lsp.server import serve_stdio; from lsp.session import ServerOptions; "
+    "sys.exit(serve_stdio(ServerOptions()))",
 ]
 
 Json = dict[str, Any]
@@ -267,7 +268,9 @@ def test_initialize_is_answered_without_torch() -> None:
 def test_the_log_goes_to_a_file_and_holds_no_code(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     code = (
-        "import sys, logging, pathlib; from lsp.server import ServerOptions, serve_stdio\n"
+        "import sys, logging, pathlib\n"
+        "from lsp.server import serve_stdio\n"
+        "from lsp.session import ServerOptions\n"
         "from tests.fakes.engine import ScriptedEngine\n"
         f"options = ServerOptions(log_file=pathlib.Path({str(log)!r}), log_level=logging.INFO)\n"
         "sys.exit(serve_stdio(options, lambda model, on_progress: ScriptedEngine(['hunter2'])))"

@@ -31,7 +31,8 @@ from engine.request import (
     Step,
 )
 from lsp import server as lsp_server
-from lsp.server import InfillServer, ServerOptions, serve_stdio, serve_tcp
+from lsp.server import serve_stdio, serve_tcp
+from lsp.session import InfillServer, ServerOptions
 from tests.fakes.engine import ScriptedEngine
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from engine.request import Engine
 from lsp.framing import Framer
-from lsp.server import InfillServer, ServerOptions
+from lsp.server import new_server
+from lsp.session import InfillServer, ServerOptions
 from lsp.transport import Connection
 from tests.fakes.engine import ScriptedEngine
 
@@ -168,7 +169,7 @@ async def connect(
     def load(model: str | None, on_progress: Callable[[str], None]) -> Engine:
         return given(model, on_progress) if callable(given) else given
 
-    session = Session(InfillServer(ServerOptions(), load), capabilities or {}, options, folders)
+    session = Session(new_server(ServerOptions(), load), capabilities or {}, options, folders)
     try:
         if initialize:
             await session.initialize()

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from lsp.early import Met
-from lsp.server import ServerOptions
+from lsp.session import ServerOptions
 from tests.lsp.cli_harness import run_cli
 
 MET = Met(pipe=io.BytesIO(), received=b"")

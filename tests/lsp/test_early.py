@@ -12,7 +12,8 @@ import pytest
 
 from lsp import early, protocol
 from lsp.editor_commands import COMMANDS
-from lsp.server import InfillServer, ServerOptions
+from lsp.server import new_server
+from lsp.session import ServerOptions
 from tests.e2e.test_stdio_process import start
 from tests.lsp.session import Session, connect
 
@@ -87,7 +88,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_server(message: Json) -> Non
 
 
 async def test_the_server_does_not_answer_again_but_takes_the_settings() -> None:
-    server = InfillServer(ServerOptions())
+    server = new_server(ServerOptions())
     server.protocol.answered = 1
     session = Session(server, {}, None, ())
     # So odd that only the position encodings are kept of it.

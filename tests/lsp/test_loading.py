@@ -11,7 +11,8 @@ import pytest
 
 from engine.errors import EngineError, ModelNotFound
 from engine.request import Engine
-from lsp.server import InfillServer, ServerOptions
+from lsp.server import new_server
+from lsp.session import ServerOptions
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.session import Session, connect
 
@@ -59,7 +60,7 @@ async def test_a_client_that_does_not_grant_progress_still_gets_suggestions(answ
             elif answer is not None:
                 super().send({"id": message["id"], **answer})
 
-    server = InfillServer(ServerOptions(), load_with_messages)
+    server = new_server(ServerOptions(), load_with_messages)
     session = Refusing(server, KNOWS_PROGRESS, None)
     await session.initialize()
     session.open("x = ")
@@ -99,7 +100,7 @@ async def test_the_client_s_model_goes_before_the_command_line_s() -> None:
         raise EngineError("enough")
 
     for options in (None, {"model": "theirs"}):
-        session = Session(InfillServer(ServerOptions(model="ours"), load), {}, options)
+        session = Session(new_server(ServerOptions(model="ours"), load), {}, options)
         await session.initialize()
         session.server.worker.close()
     assert asked == ["ours", "theirs"]
