@@ -163,13 +163,17 @@ class _Beams:
         top = totals.flatten().topk(_LOOKED_AT * self._width)
         found: dict[tuple[int, bool, int], _Beam] = {}
         barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
+        likeliest, best = float(top.values[0]), -math.inf  # of all, and of those that are not barred
         for total, place in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-            if total < top.values[0] - _MARGIN or total == -math.inf:  # no use, or not allowed
+            if total == -math.inf or total < best - _MARGIN:  # not allowed, or no use
                 break
             index, token = divmod(place, own.shape[1])
             beam, only = self._open[index], allowed[index]
             child = beam.then(token, math.exp(total - beam.total), forced=only is not None and len(only) == 1)
             is_barred = self._rules.barred(child.row.ids)
+            if is_barred and total < likeliest - _MARGIN:
+                continue
+            best = max(best, -math.inf if is_barred else total)
             child.row.settle(self._rules, self._plan.length)
             key = index, child.row.ended, 0 if child.row.ended else token
             into = barred if is_barred else found

@@ -179,6 +179,17 @@ def test_what_is_barred_is_not_written(model: DiffusionGemma) -> None:
     same(found(drafts_of(model, rules=everything)[-1]), found(drafts_of(model)[-1]))
 
 
+def test_what_is_barred_sets_no_bound_for_the_rest(model: DiffusionGemma) -> None:
+    repeated = NgramCache([[*PREFIX, 60, 61] * 2000])
+    sure = found(drafts_of(model, batch=1, width=4, ngrams=repeated)[-1])
+    assert sure[0][0][0] == 60
+    rules = Rules(barred=lambda written: list(written[:1]) == [60])
+    rows = found(drafts_of(model, rules=rules, batch=4, width=4, ngrams=repeated)[-1])
+    assert rows
+    assert all(ids[0] != 60 for ids, _ in rows)
+    assert max(total for _, total in rows) < sure[0][1] - beams._MARGIN
+
+
 def test_the_text_around_has_its_say(model: DiffusionGemma) -> None:
     text = [*PREFIX, 60, 61, 62, 63, 64, *PREFIX, 60, 61]
     alone = found(drafts_of(model, batch=1, width=4)[-1])
