@@ -110,7 +110,8 @@ class PromptConfig:
     denoised. Where there are more than one of them, a line is searched for with so many `beams` instead
     (see `engine.beams`), and as many are told. `snippet_tokens` is the budget for code from elsewhere, 0 for
     a model that is shown none. `far_tokens` of the text before the prefix, and as many after the suffix, are
-    looked up for repetitions when writing left to right (see `engine.ngram_cache`).
+    looked up for repetitions when writing left to right (see `engine.ngram_cache`), and so are
+    `nearby_tokens` of other files, which have less of a say.
     """
 
     format: str = "suffix-prefix"
@@ -123,6 +124,7 @@ class PromptConfig:
     beams: int = 1
     snippet_tokens: int = 0
     far_tokens: int = 0
+    nearby_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.format not in PROMPT_FORMATS:
@@ -136,6 +138,7 @@ class PromptConfig:
         _check_count("infill.json", "beams", self.beams)
         _check_count("infill.json", "snippet_tokens", self.snippet_tokens, minimum=0)
         _check_count("infill.json", "far_tokens", self.far_tokens, minimum=0)
+        _check_count("infill.json", "nearby_tokens", self.nearby_tokens, minimum=0)
 
 
 _COUNTS = (

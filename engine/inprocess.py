@@ -7,7 +7,6 @@ they share the prefix cache. Importing this module does not import torch; loadin
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 import time
@@ -30,6 +29,7 @@ from engine.request import (
     Step,
     TokenScore,
 )
+from engine.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +123,7 @@ class InProcessEngine:
         )
         self._cache = self._pool.best([])
         self._folder = folder
-        # A keystroke seldom changes the text far from it.
-        self._far_ids = functools.lru_cache(maxsize=8)(tokenizer.encode)
+        self._surroundings = Surroundings(tokenizer.encode, prompts.nearby_tokens)
         self._lock = threading.Lock()
 
     @property
@@ -143,6 +142,7 @@ class InProcessEngine:
             self._sampler,
             self._prompts,
         )
+        other._surroundings = self._surroundings
         if pool is not None:
             other._pool, other._cache = pool, pool.best([])
         return other
@@ -160,6 +160,7 @@ class InProcessEngine:
             candidates=self._prompts.candidates,
             snippet_chars=int(self._prompts.snippet_tokens * per_token),
             far_chars=int(self._prompts.far_tokens * per_token),
+            nearby_chars=int(self._prompts.nearby_tokens * per_token),
             warm_starts=self._prompts.verified_tokens == 0,
         )
 
@@ -213,7 +214,7 @@ class InProcessEngine:
             beams=self._prompts.beams,
             decoding=decoding,
             started=started,
-            encode_far=self._far_ids,
+            ngrams=self._surroundings.ngrams(request.prompt, self._cache.tokens),
             informed=self._prompts.far_tokens > 0,
         ):
             yield _as_step(draft, canvases)

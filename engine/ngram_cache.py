@@ -30,9 +30,13 @@ _KEY = 2  # tokens an index entry is found by
 
 
 class NgramCache:
-    """The n-grams of `texts`, token ids each; later texts and later places count as the more recent."""
+    """The n-grams of `texts`, token ids each; later texts and later places count as the more recent.
 
-    def __init__(self, texts: Iterable[Sequence[int]]) -> None:
+    What they say goes before what the n-grams of `wider` say, those of other files.
+    """
+
+    def __init__(self, texts: Iterable[Sequence[int]], wider: NgramCache | None = None) -> None:
+        self._wider = wider
         parts = [np.asarray(text, dtype=np.int64) for text in texts if len(text)]
         gap = np.array([_BREAK])
         self._tokens: NDArray[np.int64] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
@@ -41,12 +45,17 @@ class NgramCache:
         self._keys, self._next = keys[order], order + _KEY
 
     def continuations(self, context: Sequence[int]) -> Continuations:
-        """What followed the end of `context`, by the number of its tokens that match, the fewest first."""
-        return [
+        """What followed the end of `context`, by the number of its tokens that match, the fewest first.
+
+        All that is known from the wider texts comes before the rest.
+        """
+        wider = self._wider.continuations(context) if self._wider is not None else ()
+        own = [
             np.unique(self._tokens[places], return_counts=True)
             for length, places in self._matches(context)
             if length >= SHORTEST
         ]
+        return [*wider, *own]
 
     def draft(self, context: Sequence[int], limit: int) -> list[int]:
         """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""

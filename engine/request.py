@@ -44,6 +44,7 @@ class Prompt:
     come most useful first; a model that was not trained on any is not shown them (see
     `EngineInfo.snippet_chars`). `before` and `after` are what stands before `prefix` and after `suffix`: too
     much to be read, but an engine may look up in it how the text repeats itself (see `EngineInfo.far_chars`).
+    `nearby` are texts of other files, most useful first, for the same use (see `EngineInfo.nearby_chars`).
     """
 
     prefix: str
@@ -52,6 +53,7 @@ class Prompt:
     snippets: tuple[Snippet, ...] = ()
     before: str = ""
     after: str = ""
+    nearby: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,10 +278,10 @@ class EngineInfo:
 
     `prefix_chars` and `suffix_chars` are how much text is worth sending; the engine cuts what exceeds
     its token budget at the end far from the hole. `snippet_chars` is the same for snippets, 0 where the
-    model was not trained on any, and `far_chars` for each of `Prompt.before` and `Prompt.after`, 0 where
-    they are of no use. `candidates` is how many canvases are denoised at once where nobody asks for
-    a number. `warm_starts` tells whether a canvas that begins with an older one's text is worth denoising:
-    not for a model that writes better left to right.
+    model was not trained on any, `far_chars` for each of `Prompt.before` and `Prompt.after`, and
+    `nearby_chars` for all of `Prompt.nearby`, 0 where they are of no use. `candidates` is how many canvases
+    are denoised at once where nobody asks for a number. `warm_starts` tells whether a canvas that begins
+    with an older one's text is worth denoising: not for a model that writes better left to right.
     """
 
     model: str
@@ -291,6 +293,7 @@ class EngineInfo:
     candidates: int = 1
     snippet_chars: int = 0
     far_chars: int = 0
+    nearby_chars: int = 0
     warm_starts: bool = True
 
 

@@ -33,15 +33,15 @@ def write_middles(
     beams: int,
     decoding: Decoding,
     started: float,
-    encode_far: Callable[[str], Sequence[int]],
+    ngrams: NgramCache,
     informed: bool,
 ) -> Iterator[tuple[Draft, Sequence[Canvas]]]:
     """Write `candidates` middles behind the prompt that is in `cache`: a draft, and its canvases, a forward.
 
     `decoding` says how: greedily, or along so many `beams`, which may find less than `candidates`. The text
-    far from the hole, made tokens by `encode_far`, gives drafts unless tokens are to come one by one, and has
-    its say in what is likeliest where the request is to be `informed` by it. In the last step the best canvas
-    is the first. `started` is a reading of `time.perf_counter`.
+    around, whose `ngrams` these are, gives drafts unless tokens are to come one by one, and has its say in
+    what is likeliest where the request is to be `informed` by it. In the last step the best canvas is the
+    first. `started` is a reading of `time.perf_counter`.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
@@ -55,7 +55,6 @@ def write_middles(
     plan = Plan(
         length=request.canvas_tokens, batch=candidates, deadline_ms=request.deadline_ms, started=started
     )
-    ngrams = NgramCache([encode_far(prompt.after), encode_far(prompt.before), cache.tokens])
     drafts = _nothing if decoding is Decoding.CAUSAL else _from(ngrams)
     said = ngrams if informed else None
     if decoding is Decoding.SEARCH:

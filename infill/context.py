@@ -36,9 +36,16 @@ class Context:
 
 
 def build_context(
-    document: Document, hole: Hole, info: EngineInfo, snippets: Sequence[Snippet] = ()
+    document: Document,
+    hole: Hole,
+    info: EngineInfo,
+    snippets: Sequence[Snippet] = (),
+    nearby: tuple[str, ...] = (),
 ) -> Context:
-    """The prompt for a hole and the windows it was cut from, with what `snippets` add to those."""
+    """The prompt for a hole and the windows it was cut from, with what `snippets` add to those.
+
+    The texts of `nearby` files go along as they are where the engine has a use for them.
+    """
     text = document.text
     typed = typed_before(text, hole.start)
     prefix_end = hole.start - len(typed)
@@ -51,6 +58,7 @@ def build_context(
         snippets=select(snippets, with_line_feeds(text[start:end]), info.snippet_chars),
         before=with_line_feeds(text[_far_start(start, info.far_chars) : start]),
         after=with_line_feeds(text[end : end + info.far_chars]),
+        nearby=nearby if info.nearby_chars else (),
     )
     return Context(prompt=prompt, start=start, end=end, typed_start=prefix_end)
 

@@ -57,6 +57,9 @@ def by_what_follows(
         prefix=prompt.prefix + indentation,
         typed="",
         suffix=prompt.suffix[len(following) :],
+        before="",
+        after="",
+        nearby=(),
     )
     texts = tuple(with_line_feeds(text) + following for text, _ in middles)
     try:

@@ -76,7 +76,7 @@ def fill_all(
     began = time.perf_counter()
     hole = choose_hole(document, request.offset, request.end)
     info = engine.info()
-    context = build_context(document, hole, info, request.snippets)
+    context = build_context(document, hole, info, request.snippets, request.nearby)
     ask = _ask(request, hole, context, _ms_since(began))
     if shape is not None:
         ask = shape(ask)

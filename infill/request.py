@@ -15,8 +15,10 @@ class FillRequest:
 
     `language` is an LSP language id; one we have no grammar for is treated as plain text.
     `path` only names the file in messages and prompts. `snippets` is code from elsewhere, most useful first;
-    an engine that was not trained on any is not shown it. `deadline_ms` counts from the call.
-    `inside_word` is for a cursor within a word that is really meant: whoever types one does not mean it.
+    an engine that was not trained on any is not shown it. `nearby` are texts of other files, with bare line
+    feeds and most useful first, in which an engine may look up what is often written. `deadline_ms` counts
+    from the call. `inside_word` is for a cursor within a word that is really meant: whoever types one does
+    not mean it.
     `decoding` chooses how the middle comes about; None is what the model does best. `avoid` is what a
     suggestion had better not hold; whether it does is for the caller to look at.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
@@ -42,6 +44,7 @@ class FillRequest:
     decoding: Decoding | None = None
     avoid: tuple[str, ...] = ()
     snippets: tuple[Snippet, ...] = ()
+    nearby: tuple[str, ...] = ()
     repair: bool = True
     lenient: bool = False
 

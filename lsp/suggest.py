@@ -116,9 +116,9 @@ async def generate(
     def task(cancelled: threading.Event) -> tuple[Suggestion, ...] | Rejected:
         work.queued_ms = ms_since(queued)
         # Whoever waits does not care whether it is for us or for another document's request.
-        snippets = gather(engine.info().snippet_chars)
+        elsewhere = gather(engine.info())
         left_ms = max(1.0, deadline_ms - ms_since(queued))
-        timely = replace(request, snippets=snippets, deadline_ms=left_ms)
+        timely = replace(request, snippets=elsewhere.snippets, nearby=elsewhere.nearby, deadline_ms=left_ms)
         return fill_variants(
             Watched(engine, work, priority, asked),
             asked.document,

@@ -23,6 +23,7 @@ from engine.training.trainer import TRAINED
 from engine.weights import save_model
 
 FAR_TOKENS = 6000
+NEARBY_TOKENS = 20_000
 BEAMS = 8
 """Of the text on either side, how much the n-gram cache looks up; see LOG.md for what it gives."""
 
@@ -57,6 +58,7 @@ def export(run: Path, folder: Path, tokenizer: Path | None) -> DiffusionGemma:
         verified_tokens=256,
         beams=BEAMS,
         far_tokens=FAR_TOKENS,
+        nearby_tokens=NEARBY_TOKENS,
     )
     write_configs(folder, model.config, sampler, prompts)
     save_model(model, folder)

@@ -15,13 +15,17 @@ import ast
 import random
 import tokenize
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
 from infill.document import Document
 from infill.errors import InfillError
+from infill.ignore import IgnoreRules
+from infill.workspace.gather import Place
+from infill.workspace.index import Index
+from infill.workspace.nearby import nearby
 
 KINDS = ("line", "expression", "block", "random")
 
@@ -37,13 +41,17 @@ class NoHoles(InfillError):
 
 @dataclass(frozen=True, kw_only=True)
 class Hole:
-    """`text[start:end]` is the answer; offsets are code points in the whole file's `text`."""
+    """`text[start:end]` is the answer; offsets are code points in the whole file's `text`.
+
+    `path` is the file's, from the folder, with forward slashes; `nearby` are the texts of other files.
+    """
 
     kind: str
     path: str
     text: str
     start: int
     end: int
+    nearby: tuple[str, ...] = ()
 
     @property
     def gold(self) -> str:
@@ -89,6 +97,24 @@ def cut_holes(directory: Path, limit: int, seed: int = 0) -> list[Hole]:
     if not any(holes.values()):
         raise NoHoles(f"{directory} holds no Python file that holes can be cut from")
     return [hole for kind in KINDS for hole in holes[kind]]
+
+
+def with_nearby(holes: Sequence[Hole], directory: Path, budget_chars: int) -> list[Hole]:
+    """The holes with what is worth looking up in the folder's other files, as an editor that has it open."""
+    root = directory.resolve()
+    index = Index()
+    index.set_folders([IgnoreRules(root)])
+    index.scan()
+    found: list[Hole] = []
+    for hole in holes:
+        place = Place(
+            document=Document(hole.before + hole.after, "python"),
+            offset=hole.start,
+            root=root,
+            path=hole.path,
+        )
+        found.append(replace(hole, nearby=nearby(index, place, budget_chars=budget_chars)))
+    return found
 
 
 def read_python(directory: Path) -> Iterator[tuple[str, str]]:

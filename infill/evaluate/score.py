@@ -117,10 +117,11 @@ def fill_hole(
     seed: int,
     candidates: int | None = None,
     decoding: Decoding | None = None,
+    alone: bool = False,
 ) -> Fill:
     """Fill one hole as a user would get it who asked with a key, but for the repair of what does not parse.
 
-    Of the answer, nothing is in the request.
+    Of the answer, nothing is in the request; nor is anything of other files where the hole is to be `alone`.
     """
     request = FillRequest(
         text=hole.before + hole.after,
@@ -131,6 +132,7 @@ def fill_hole(
         seed=seed,
         inside_word=True,
         decoding=decoding,
+        nearby=() if alone else hole.nearby,
         repair=False,
     )
     outcome = fill_text(engine, request)

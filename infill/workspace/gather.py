@@ -62,7 +62,7 @@ def gather(
     surroundings = near(text, place.offset)
     distances = used_names(text, surroundings, place.offset)
     wanted = _Wanted(index, place, distances, budget_chars)
-    own = _own_imports(place.document)
+    own = own_imports(place.document)
     found: dict[tuple[str, str], Snippet] = {}
     used, unused = wanted.imported(own)
     for definition, entry in [*used, *wanted.beside(own)]:
@@ -77,7 +77,7 @@ def gather(
     return tuple(found.values())[:_MOST_SNIPPETS]
 
 
-def _own_imports(document: Document) -> tuple[Import, ...]:
+def own_imports(document: Document) -> tuple[Import, ...]:
     """What the text imports in the first of its sections and those that go on with it."""
     found: list[Import] = []
     for text, tree in islice(document.trees(), _IMPORTING_SECTIONS):

@@ -36,6 +36,9 @@ def add_parser(commands: Subparsers) -> None:
     holes.add_argument(
         "--oracle-length", action="store_true", help="also fills that know how long the answer is"
     )
+    holes.add_argument(
+        "--alone", action="store_true", help="also fills for which the folder's other files are not looked at"
+    )
     fixes = add_command(
         suites, "fixes", _eval_fixes, "put bugs into the Python functions of a folder and fix them"
     )

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from engine.request import Decoding
-from infill.evaluate.holes import cut_holes
+from infill.evaluate.holes import cut_holes, with_nearby
 from infill.evaluate.humaneval import SPLITS as SPLITS
 from infill.evaluate.humaneval import PassRate, evaluate_tasks, failing_golds, read_tasks
 from infill.evaluate.humaneval import Report as TaskReport
@@ -38,10 +38,12 @@ def run_holes(
     as_json: bool,
     decodings: Sequence[Decoding] = (),
     oracle_length: bool = False,
+    alone: bool = False,
 ) -> Exit:
     """Evaluate on holes cut from a folder, as a user has it and with each of `decodings`.
 
-    `oracle_length` adds a row of fills that know how many tokens the answer has.
+    `oracle_length` adds a row of fills that know how many tokens the answer has, `alone` one of fills for
+    which nothing is known of the folder's other files.
 
     Raises:
         EngineError: the model cannot be loaded.
@@ -49,7 +51,11 @@ def run_holes(
     """
     holes = cut_holes(directory, limit, seed)
     engine = open_engine(model)
+    if chars := engine.info().nearby_chars:
+        holes = with_nearby(holes, directory, chars)
     others: dict[str, Method] = {f"model, {d.value}": partial(fill_hole, decoding=d) for d in decodings}
+    if alone:
+        others["model, file alone"] = partial(fill_hole, alone=True)
     if oracle_length:
         others["model, denoise, oracle length"] = fill_knowing_length
     with progress("filling holes", len(holes) * (1 + len(others))) as advance:

@@ -90,3 +90,18 @@ def test_an_empty_memory_says_nothing() -> None:
         interpolate(base, NgramCache(texts).continuations([1, 1, 1, 1]))
         assert (base == np.float32(1 / VOCAB)).all()
         assert NgramCache(texts).draft([1, 1], 4) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wider_texts_are_mixed_in_before_the_own_ones(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wider, own = [rng.integers(0, 4, 400).tolist() for _ in range(2)]
+    base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
+    cache = NgramCache([own], NgramCache([wider]))
+    for _ in range(20):
+        context = rng.integers(0, 4, LONGEST).tolist()
+        mixed = base.copy()
+        interpolate(mixed, cache.continuations(context))
+        expected = by_hand([own], by_hand([wider], base, context).astype(np.float32), context)
+        np.testing.assert_allclose(mixed, expected, rtol=1e-4)
+    assert cache.draft(own[:5], 3) == NgramCache([own]).draft(own[:5], 3)

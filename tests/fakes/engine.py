@@ -51,6 +51,7 @@ class ScriptedEngine:
         prefix_chars: int = 2000,
         suffix_chars: int = 1000,
         snippet_chars: int = 0,
+        nearby_chars: int = 0,
         confidence: float = 0.9,
         score: Callable[[str], float] = lambda _middle: -0.1,
         doubts: Mapping[str, tuple[str, float]] | None = None,
@@ -76,6 +77,7 @@ class ScriptedEngine:
             prefix_chars=prefix_chars,
             suffix_chars=suffix_chars,
             snippet_chars=snippet_chars,
+            nearby_chars=nearby_chars,
         )
 
     def info(self) -> EngineInfo:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.request import DenoiseRequest
-from infill.evaluate.holes import KINDS, Hole, NoHoles, cut_holes
-from infill.evaluate.score import Row, copied_line, evaluate_holes, put
+from infill.evaluate.holes import KINDS, Hole, NoHoles, cut_holes, with_nearby
+from infill.evaluate.score import Row, copied_line, evaluate_holes, fill_hole, put
 from tests.fakes.engine import ScriptedEngine
 
 SOURCE = '''"""A module with enough in it to cut holes of every kind from."""
@@ -139,3 +139,17 @@ def test_the_answers_themselves_score_full_marks(folder: Path) -> None:
 def test_the_line_that_is_copied(before: str, copied: str) -> None:
     hole = Hole(kind="line", path="", text=before, start=len(before), end=len(before))
     assert copied_line(hole) == copied
+
+
+def test_holes_come_with_the_folders_other_files(folder: Path) -> None:
+    holes = with_nearby(cut_holes(folder, limit=8), folder, budget_chars=10_000)
+    for hole in holes:
+        assert hole.text not in hole.nearby
+        assert all("def mean" in text for text in hole.nearby)
+    assert any(hole.nearby for hole in holes)
+    engine = ScriptedEngine(["1"], nearby_chars=10_000)
+    hole = next(hole for hole in holes if hole.nearby)
+    fill_hole(engine, hole, 0)
+    assert engine.requests[-1].prompt.nearby == hole.nearby
+    fill_hole(engine, hole, 0, alone=True)
+    assert engine.requests[-1].prompt.nearby == ()

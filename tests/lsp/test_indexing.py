@@ -58,6 +58,24 @@ async def test_an_imported_signature_reaches_the_model(tmp_path: Path) -> None:
         assert "characters and 1 snippets," in session.log[-1]
 
 
+async def test_the_texts_of_other_files_reach_a_model_that_looks_things_up(tmp_path: Path) -> None:
+    write(tmp_path, {"lib.py": "def f(a: int): pass\n", "beside.py": "b = 1\n", "app.py": ""})
+    engine = ScriptedEngine(["1"], nearby_chars=1000)
+    async with working(tmp_path, engine) as (session, _):
+        app, beside = tmp_path / "app.py", tmp_path / "beside.py"
+        session.open(APP, uri=app.as_uri())
+        assert await shown(session, engine, app) == []
+        assert engine.requests[-1].prompt.nearby == ("def f(a: int): pass\n", "b = 1\n")
+        session.open("unsaved = 1\n", uri=beside.as_uri())
+        session.change(2, {"text": APP + "\n"}, uri=app.as_uri())
+        await shown(session, engine, app)
+        assert engine.requests[-1].prompt.nearby == ("unsaved = 1\n", "def f(a: int): pass\n")
+        write(tmp_path, {".infillignore": "lib.py\n"})
+        await changed(session, tmp_path / ".infillignore")
+        await shown(session, engine, app)
+        assert engine.requests[-1].prompt.nearby == ("unsaved = 1\n",)
+
+
 @pytest.mark.parametrize("why", ["a model without snippets", "restricted", "no folder"])
 async def test_nothing_is_read_where_it_is_not_wanted(why: str, tmp_path: Path) -> None:
     write(tmp_path, {"lib.py": "def f(): pass\n"})
@@ -178,7 +196,7 @@ async def test_where_nobody_watches_the_folders_are_looked_through_now_and_then(
         assert await shown(session, engine, tmp_path / "app.py") == ["lib.py: def f():\n    ..."]
 
 
-async def test_a_suggestion_does_without_snippets_that_cannot_be_gathered(
+async def test_a_suggestion_does_without_code_that_cannot_be_gathered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -188,7 +206,7 @@ async def test_a_suggestion_does_without_snippets_that_cannot_be_gathered(
     async with working(tmp_path) as (session, _):
         session.open("x = \n", uri=(tmp_path / "app.py").as_uri())
         assert len(await session.inline(0, 4, uri=(tmp_path / "app.py").as_uri())) == 1
-    assert "no snippets could be gathered" in caplog.text
+    assert "no code could be gathered" in caplog.text
 
 
 async def test_many_changes_at_once_are_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

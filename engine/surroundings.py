@@ -1,0 +1,41 @@
+"""What the text around a hole says of how it repeats itself: the n-grams of its file, and of other files.
+
+Remembers what it has made tokens of, since a keystroke changes little of it. May be called from any thread.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+from engine.ngram_cache import NgramCache
+from engine.request import Prompt
+
+_FAR_TEXTS = 16  # remembered as tokens: both sides of the holes of a few documents
+_NEARBY_TEXTS = 64
+_NEARBY_SETS = 4
+
+
+class Surroundings:
+    """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together."""
+
+    def __init__(self, encode: Callable[[str], Sequence[int]], nearby_tokens: int) -> None:
+        self._nearby_tokens = nearby_tokens
+        self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(encode)
+        self._encode = functools.lru_cache(maxsize=_NEARBY_TEXTS)(encode)
+        self._of = functools.lru_cache(maxsize=_NEARBY_SETS)(self._nearby)
+
+    def ngrams(self, prompt: Prompt, tokens: Sequence[int]) -> NgramCache:
+        """Those of what the model reads, `tokens`, and of what `prompt` has beyond it."""
+        own = [self._far(prompt.after), self._far(prompt.before), tokens]
+        return NgramCache(own, self._of(prompt.nearby) if prompt.nearby and self._nearby_tokens else None)
+
+    def _nearby(self, texts: tuple[str, ...]) -> NgramCache:
+        room = self._nearby_tokens
+        kept: list[Sequence[int]] = []
+        for text in texts:
+            kept.append(self._encode(text)[:room])
+            room -= len(kept[-1])
+            if room <= 0:
+                break
+        return NgramCache(reversed(kept))  # the most useful one as the most recent

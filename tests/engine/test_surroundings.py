@@ -1,0 +1,61 @@
+"""What the text around a hole says: its own file's n-grams, and those of other files within their budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from engine.request import Prompt
+from engine.surroundings import Surroundings
+
+OWN = list(range(1000, 1010))
+
+
+class Encoder:
+    """A token for each character, and a count of the texts."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, text: str) -> Sequence[int]:
+        self.texts.append(text)
+        return [ord(character) for character in text]
+
+
+def after(surroundings: Surroundings, prompt: Prompt, context: str) -> set[str]:
+    """The characters that followed the end of `context`."""
+    found = surroundings.ngrams(prompt, OWN).continuations([ord(character) for character in context])
+    return {chr(int(token)) for tokens, _ in found for token in tokens}
+
+
+def test_other_files_count_within_the_budget() -> None:
+    prompt = Prompt(prefix="", nearby=("wxyz1", "abcd2", "efgh3"))
+    surroundings = Surroundings(Encoder(), nearby_tokens=10)
+    assert after(surroundings, prompt, "wxyz") == {"1"}
+    assert after(surroundings, prompt, "abcd") == {"2"}
+    assert after(surroundings, prompt, "efgh") == set()
+    assert after(Surroundings(Encoder(), nearby_tokens=9), prompt, "abcd") == set()
+    assert after(Surroundings(Encoder(), nearby_tokens=0), prompt, "wxyz") == set()
+
+
+def test_the_own_text_has_the_last_word() -> None:
+    prompt = Prompt(prefix="", before="abcd1", after="abcd2", nearby=("abcd3",))
+    found = Surroundings(Encoder(), nearby_tokens=10).ngrams(prompt, OWN).continuations([*map(ord, "abcd")])
+    assert [[chr(int(t)) for t in tokens] for tokens, _ in found] == [["3"], ["1", "2"]]
+
+
+def test_a_text_is_made_tokens_of_once() -> None:
+    encoder = Encoder()
+    surroundings = Surroundings(encoder, nearby_tokens=100)
+    for version in ("x", "x2", "x3"):
+        surroundings.ngrams(Prompt(prefix="", before="before", nearby=("one", version, "two")), OWN)
+    assert sorted(encoder.texts) == sorted(["before", "", "one", "two", "x", "x2", "x3"])
+
+
+@pytest.mark.parametrize("nearby", [(), ("",), ("a", "")])
+def test_there_may_be_nothing(nearby: tuple[str, ...]) -> None:
+    cache = Surroundings(Encoder(), nearby_tokens=10).ngrams(Prompt(prefix="", nearby=nearby), OWN)
+    [(tokens, counts)] = cache.continuations(OWN[:4])
+    np.testing.assert_array_equal((tokens, counts), ([OWN[4]], [1]))
