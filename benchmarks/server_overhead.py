@@ -1,4 +1,4 @@
-"""What the server costs without its model: `python benchmarks/server_overhead.py`.
+"""What the server costs without its model: `python -m benchmarks.server_overhead`.
 
 The engine is a scripted one that answers at once, so that what is measured is ours: bytes in, snapshot,
 parse, context, post-processing, item, bytes out. Three things are timed in turn, so that a busy machine

@@ -22,9 +22,9 @@ from tree_sitter import Node, Tree
 
 from infill.section import Edit, Section
 
-SPLIT_CHARS = 16_000
+SPLIT_CHARS = 6000
 """What is longer is cut, where it can be."""
-_SECTION_BYTES = 3000  # the least of a part
+_SECTION_BYTES = 1500  # the least of a part
 
 
 _TEXT = attrgetter("text")
