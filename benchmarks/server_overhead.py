@@ -1,15 +1,16 @@
 """What the server costs without its model: `python -m benchmarks.server_overhead`.
 
 The engine is a scripted one that answers at once, so that what is measured is ours: bytes in, snapshot,
-parse, context, post-processing, item, bytes out. Three things are timed in turn, so that a busy machine
+parse, context, post-processing, item, bytes out. Four things are timed in turn, so that a busy machine
 slows all of them:
 
 - an inline completion after a keystroke, each somewhere else, in a file of 10,000 lines,
 - a request that does nothing (`infill.status`), which is what the protocol alone costs,
-- a keystroke, each somewhere else, in a file of 50,000 lines: taking the change, and parsing what it changed.
+- a keystroke, each somewhere else, in a file of 50,000 lines: taking the change, and parsing what it changed,
+- starting `infill lsp`, until it has answered `initialize`.
 
-Of each the time on the clock and the processor's time in this process are told: where other programs keep
-the machine busy, only the second says something about this one. The last line is JSON.
+Of each the time on the clock and, but for the last, the processor's time in this process are told: where
+other programs keep the machine busy, only the second says something about this one. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import asyncio
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import quantiles
+from statistics import median, quantiles
 
 from lsp.documents import Change, Documents
 from tests.fakes.engine import ScriptedEngine
@@ -114,14 +117,44 @@ def keystrokes(count: int, warm_up: int) -> dict[str, Times]:
     return {"change_50k_lines": change, "parse_50k_lines": parse, "keystroke_50k_lines": both}
 
 
+def initialize(count: int) -> dict[str, float]:
+    """The fourth: the median and the longest."""
+    times: list[float] = []
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+    body = json.dumps({**request, "params": {"processId": None, "capabilities": {}}}).encode()
+    for _ in range(count):
+        began = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-m", "lsp", "lsp", "--engine", "in-process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            server.stdin.flush()
+            length = 0
+            while (line := server.stdout.readline()) != b"\r\n":
+                length = (
+                    int(line.partition(b":")[2]) if line.lower().startswith(b"content-length") else length
+                )
+            assert b'"capabilities"' in server.stdout.read(length)
+            times.append((time.perf_counter() - began) * 1000)
+            server.kill()
+    return {"wall_50_ms": round(median(times), 3), "wall_max_ms": round(max(times), 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=300, help="how often each is timed")
     parser.add_argument("--warm-up", type=int, default=20)
+    parser.add_argument("--starts", type=int, default=20, help="how often the server is started")
     options = parser.parse_args()
     found = asyncio.run(requests(options.count, options.warm_up))
     found |= keystrokes(options.count, options.warm_up)
     summaries = {name: times.summary() for name, times in found.items()}
+    summaries["initialize"] = initialize(options.starts)
     for name, summary in summaries.items():
         print(f"{name:<18}", "  ".join(f"{what} {ms:8.2f}" for what, ms in summary.items()))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
