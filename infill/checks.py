@@ -6,11 +6,14 @@ Texts have bare line feeds; `added` is what the model adds to what the user had 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from infill.hole import in_word
 from infill.request import Reason
+
+Number = Callable[[], int]
+"""A line's number, which is counted only where it is told."""
 
 _REPETITION = re.compile(r"(.{2,60}?)\1{4,}", re.DOTALL)
 
@@ -29,14 +32,14 @@ def check_empty(added: str) -> Verdict | None:
     return None if added.strip() else Verdict(Reason.WHITESPACE)
 
 
-def check_suffix(line: str, following: str, number: int) -> Verdict | None:
-    """The filled `line` is the next line that is not blank, number `number` from 1."""
+def check_suffix(line: str, following: str, number: Number) -> Verdict | None:
+    """The filled `line` is the next line that is not blank, `number` counting from 1."""
     same = line.strip() == following.strip() and any(char.isalnum() for char in line)
-    return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {number}") if same else None
+    return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {number()}") if same else None
 
 
-def check_prefix(lines: Sequence[str], above: Sequence[str], number: int) -> Verdict | None:
-    """The filled `lines` are the last of those `above`, the very last being number `number` from 1.
+def check_prefix(lines: Sequence[str], above: Sequence[str], number: Number) -> Verdict | None:
+    """The filled `lines` are the last of those `above`, the very last having the `number`, from 1.
 
     Blank lines are in neither; lines of brackets alone may well repeat.
     """
@@ -44,7 +47,7 @@ def check_prefix(lines: Sequence[str], above: Sequence[str], number: int) -> Ver
     same = bare == [line.strip() for line in above[-len(bare) :]]
     if not bare or not same or not any(char.isalnum() for char in "".join(bare)):
         return None
-    return Verdict(Reason.REPEATS_PREFIX, f"repeats line {number}")
+    return Verdict(Reason.REPEATS_PREFIX, f"repeats line {number()}")
 
 
 def check_repetitive(added: str) -> Verdict | None:

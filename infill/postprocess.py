@@ -12,6 +12,7 @@ from functools import cache, partial
 from engine.request import Canvas
 from infill.brackets import imbalance, inserted_marks
 from infill.checks import (
+    Number,
     Verdict,
     check_balance,
     check_empty,
@@ -74,7 +75,7 @@ def postprocess(
     unlapped = trim_overlap(ended, suffix, balance)
     text = trim_repeated_lines(unlapped, suffix, balance)
     if not text.strip() and ended.strip():
-        return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]}")
+        return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]()}")
     if not canvas.ended and text == added:
         return Verdict(Reason.UNFINISHED)
     if (
@@ -151,19 +152,19 @@ def _check(text: str, document: Document, hole: Hole, balance: Imbalance) -> Ver
     )
 
 
-def _next_line(document: Document, hole: Hole) -> tuple[str, int]:
+def _next_line(document: Document, hole: Hole) -> tuple[str, Number]:
     """The line of the first character after the hole that is no blank, and its number from 1."""
     text = document.text
     at = hole.end
     while at < len(text) and text[at].isspace():
         at += 1
-    return text[line_start(text, at) : line_end(text, at)], line_number(text, at)
+    return text[line_start(text, at) : line_end(text, at)], partial(line_number, text, at)
 
 
-def _lines_above(document: Document, hole: Hole) -> tuple[list[str], int]:
+def _lines_above(document: Document, hole: Hole) -> tuple[list[str], Number]:
     """The nearest lines above the hole's that are not blank, and the number of the last of them."""
     text = document.text
     start = line_start(text, hole.start)
     sample = text[max(0, start - 4000) : start].rstrip()
     lines = [line for line in with_line_feeds(sample).split("\n") if line.strip()]
-    return lines[-_LINES_ABOVE:], line_number(text, max(0, start - 4000) + len(sample))
+    return lines[-_LINES_ABOVE:], partial(line_number, text, max(0, start - 4000) + len(sample))

@@ -218,9 +218,9 @@ def test_not_repetitive(text: str) -> None:
 
 
 def test_lines_of_brackets_may_repeat() -> None:
-    assert check_prefix(["}"], ["}"], 3) is None
-    assert check_prefix([], ["a"], 3) is None
-    assert check_prefix(["  b", "c"], ["a", "b", " c"], 3) is not None
+    assert check_prefix(["}"], ["}"], lambda: 3) is None
+    assert check_prefix([], ["a"], lambda: 3) is None
+    assert check_prefix(["  b", "c"], ["a", "b", " c"], lambda: 3) is not None
 
 
 def test_block_ends_before_a_dedented_first_line() -> None:
