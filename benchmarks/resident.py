@@ -37,7 +37,7 @@ def ask(index: int, decoding: Decoding | None = None) -> DenoiseRequest:
     """A request as typing makes them: each a little further on."""
     at = 1500 + index % 3000
     prompt = Prompt(prefix=TEXT[at - 600 : at] + f"\n    # {index}\n    ", suffix=TEXT[at : at + 200])
-    return DenoiseRequest(prompt=prompt, canvas_tokens=32, one_line=True, decoding=decoding)
+    return DenoiseRequest(prompt=prompt, canvas_tokens=32, one_line=True, decoding=decoding, key="a document")
 
 
 def fill(engine: Engine, request: DenoiseRequest) -> None:
@@ -88,7 +88,7 @@ def throughput(place: Place, command: list[str], rounds: int) -> dict[str, objec
     engines = [open_resident(None, place=place, command=command) for _ in range(FILLS)]
     out: dict[str, object] = {"fills": FILLS, "rounds": rounds}
     with ThreadPoolExecutor(FILLS) as pool:
-        for decoding in (Decoding.VERIFY, Decoding.DENOISE):
+        for decoding in (Decoding.SEARCH, Decoding.VERIFY, Decoding.DENOISE):
             sequence, at_once = [], []
             for number in range(-1, rounds):
                 requests = [ask(400 * index + number, decoding) for index in range(FILLS)]
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--nothing", action="store_true", help="with an engine that answers at once")
     arguments = parser.parse_args()
     command = list(FAKE if arguments.nothing else COMMAND)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # where the engine that does nothing is
     with tempfile.TemporaryDirectory(prefix="infill-") as folder:
         place = Place(folder=Path(folder))
         try:

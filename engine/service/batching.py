@@ -4,14 +4,14 @@ Every lane runs its own loop with its own prefix cache, and only one of them com
 wants a pass through the network waits; once all lanes of the most urgent kind wait, their rows of equal
 length go through it together, each with its own prefix's attention. So requests join and leave between two
 steps, and the loops in `engine.denoiser` and `engine.verified` know nothing of it. Requests that are less
-urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches, and
-lanes take turns in joining them.
+urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches
+beside each other, and lanes take turns in joining them; one that is alone has all cores.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,12 +52,12 @@ class _Call:
 class Batch:
     """The lanes at work on one network, and the steps they wait for.
 
-    Passes over long rows are computed by `threads` threads, over short ones by one. That number is the whole
-    process's: only a batch that is alone may change it, any other leaves it as it is (1).
+    Passes over long rows are computed by `threads` threads while no other batch is at work, the rest by one.
     """
 
     def __init__(self, network: Network, threads: int = 1) -> None:
         self._network, self._threads = network, threads
+        self._beside: Sequence[Batch] = ()
         self._computing = threading.RLock()
         self._changed = threading.Condition(self._computing)
         self._joining = threading.Lock()
@@ -65,6 +65,14 @@ class Batch:
         self._calls: list[_Call] = []
         self.sizes: dict[int, int] = {}
         """How many forward passes were of how many canvases."""
+
+    @staticmethod
+    def beside_each_other(network: Network, threads: int, count: int) -> list[Batch]:
+        """`count` batches that compute beside each other."""
+        batches = [Batch(network, threads) for _ in range(count)]
+        for batch in batches:
+            batch._beside = [other for other in batches if other is not batch]
+        return batches
 
     @property
     def present(self) -> int:
@@ -85,8 +93,7 @@ class Batch:
             with self._changed:
                 with self._joining:
                     del self._present[me]
-                    if not self._present:
-                        self._use_threads(self._threads)  # for whatever else this process does
+                self._use_threads(self._threads)  # for whatever else this thread does
                 self._changed.notify_all()
 
     def forward(self, call: _Call) -> Tensor:
@@ -133,7 +140,7 @@ class Batch:
             self._run_together(group)
 
     def _use_threads(self, count: int) -> None:
-        """From now on, on this thread; libraries know one number for each thread, torch one for all."""
+        """From now on, on this thread: libraries know one number for each."""
         import torch
 
         if self._threads > 1:
@@ -157,7 +164,8 @@ class Batch:
             call.states = part
 
     def _threads_for(self, call: _Call) -> int:
-        return self._threads if call.rows.shape[1] >= _LONG_ROW else 1
+        alone = not any(batch.present for batch in self._beside)
+        return self._threads if alone and call.rows.shape[1] >= _LONG_ROW else 1
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:

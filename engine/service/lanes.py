@@ -46,8 +46,7 @@ def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Eng
     if not isinstance(engine, InProcessEngine):
         return [engine] * count
     apart = min(count, batches or _at_once(engine.network))
-    threads = _threads(engine.network) if apart == 1 else 1
-    shared = [Batch(engine.network, threads) for _ in range(apart)]
+    shared = Batch.beside_each_other(engine.network, _threads(engine.network), apart)
     networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
     from engine.service.budget import Budget
 
@@ -65,12 +64,9 @@ def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Eng
 
 def _at_once(network: Network) -> int:
     """How many passes to compute beside each other: one through a small model rarely keeps all cores busy."""
-    import torch
-
     if network.device.type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // torch.get_num_threads())
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads(network: Network) -> int:

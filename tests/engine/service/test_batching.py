@@ -203,3 +203,40 @@ def test_several_threads_compute_long_rows_and_one_short_ones(engine: InProcessE
         assert torch.get_num_threads() == 3  # for whatever else there is
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_batch_beside_another_that_is_at_work_computes_with_one_thread() -> None:
+    seen: list[int] = []
+
+    class Watched:
+        def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return ids
+
+    network = cast("Network", Watched())
+    mine, other = Batch.beside_each_other(network, threads=3, count=2)
+    at_work, over = threading.Event(), threading.Event()
+
+    def work_beside() -> None:
+        with other.member(Priority.AUTOMATIC):
+            at_work.set()
+            over.wait()
+
+    before = torch.get_num_threads()
+    beside = threading.Thread(target=work_beside)
+    try:
+        for busy in (False, True, False):
+            if busy:
+                beside.start()
+                at_work.wait()
+            elif at_work.is_set():
+                over.set()
+                beside.join()
+            with mine.member(Priority.AUTOMATIC):
+                BatchedNetwork(network, mine).encode(
+                    torch.zeros(1, 512), torch.arange(512)[None], cast("Attend", None)
+                )
+    finally:
+        over.set()
+        torch.set_num_threads(before)
+    assert seen == [3, 1, 3]
