@@ -22,6 +22,7 @@ SHORTEST, LONGEST = 4, 6
 """Tokens of context an n-gram is looked up by: shorter ones are too common to contradict a model."""
 BASE_WEIGHT = 4.0
 """How many times as much the base distribution counts as one new continuation would in method C."""
+Tokens = Sequence[int] | NDArray[np.int32]
 Continuations = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Tokens, and how often each was seen, for one length of context after another."""
 
@@ -35,7 +36,7 @@ class NgramCache:
     What they say goes before what the n-grams of `wider` say, those of other files.
     """
 
-    def __init__(self, texts: Iterable[Sequence[int]], wider: NgramCache | None = None) -> None:
+    def __init__(self, texts: Iterable[Tokens], wider: NgramCache | None = None) -> None:
         self._wider = wider
         parts = [np.asarray(text, dtype=np.int64) for text in texts if len(text)]
         gap = np.array([_BREAK])

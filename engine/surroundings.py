@@ -8,33 +8,40 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from engine.ngram_cache import NgramCache
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.ngram_cache import NgramCache, Tokens
 from engine.request import Prompt
 
 _FAR_TEXTS = 16  # remembered as tokens: both sides of the holes of a few documents
 _NEARBY_TEXTS = 64
 _NEARBY_SETS = 4
+_LONGEST_TOKEN = 24  # characters
 
 
 class Surroundings:
     """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together."""
 
     def __init__(self, encode: Callable[[str], Sequence[int]], nearby_tokens: int) -> None:
-        self._nearby_tokens = nearby_tokens
-        self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(encode)
-        self._encode = functools.lru_cache(maxsize=_NEARBY_TEXTS)(encode)
+        self._ids_of, self._nearby_tokens = encode, nearby_tokens
+        self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(self._encode)
+        self._near = functools.lru_cache(maxsize=_NEARBY_TEXTS)(self._encode)
         self._of = functools.lru_cache(maxsize=_NEARBY_SETS)(self._nearby)
 
     def ngrams(self, prompt: Prompt, tokens: Sequence[int]) -> NgramCache:
         """Those of what the model reads, `tokens`, and of what `prompt` has beyond it."""
-        own = [self._far(prompt.after), self._far(prompt.before), tokens]
+        own: list[Tokens] = [self._far(prompt.after), self._far(prompt.before), tokens]
         return NgramCache(own, self._of(prompt.nearby) if prompt.nearby and self._nearby_tokens else None)
+
+    def _encode(self, text: str) -> NDArray[np.int32]:
+        return np.array(self._ids_of(text), dtype=np.int32)  # a tenth of a list's bytes
 
     def _nearby(self, texts: tuple[str, ...]) -> NgramCache:
         room = self._nearby_tokens
-        kept: list[Sequence[int]] = []
+        kept: list[Tokens] = []
         for text in texts:
-            kept.append(self._encode(text)[:room])
+            kept.append(self._near(text[: _LONGEST_TOKEN * self._nearby_tokens])[:room])
             room -= len(kept[-1])
             if room <= 0:
                 break
