@@ -8,7 +8,7 @@ import * as vscode from "vscode";
 import { ExecuteCommandRequest, type LanguageClient } from "vscode-languageclient/node";
 import { isServed, whyNotServed } from "./documents";
 import { openExample } from "./example";
-import type { Infill } from "./extension";
+import type { Infill } from "./infill";
 import { chooseSnooze, showMenu } from "./menu";
 import { chooseModel } from "./model";
 import { type Explanation, fillHoles, type Refusal, serverCommand, type WorkspaceEdit } from "./protocol";

@@ -2,7 +2,7 @@
 
 import * as vscode from "vscode";
 import { isServed } from "./documents";
-import type { Infill } from "./extension";
+import type { Infill } from "./infill";
 import { disabledLanguages, write } from "./settings";
 
 interface Choice extends vscode.QuickPickItem {
@@ -30,6 +30,8 @@ function choices(infill: Infill): Choice[] {
     run: () => vscode.commands.executeCommand(id),
   });
   const group = (label: string): Choice => ({ label, kind: vscode.QuickPickItemKind.Separator });
+  const server = [...(vscode.workspace.isTrusted ? [] : [trustChoice()]), ...serverChoices(infill, command)];
+  if (infill.client === undefined) return server;
   const selecting = vscode.window.activeTextEditor?.selection.isEmpty === false;
   const canvas = vscode.workspace.getConfiguration("infill").get<boolean>("canvas", false);
   return [
@@ -51,14 +53,39 @@ function choices(infill: Infill): Choice[] {
     command("$(sparkle) Preview all holes filled", "infill.previewAllHoles"),
     command("$(check-all) Fill all holes", "infill.fillAllHolesInFile"),
     group("The server"),
-    command("$(chip) Model…", "infill.chooseModel"),
+    ...server,
+  ];
+}
+
+/** Where there is no server, what leads to one; nothing else would be of use then. */
+function serverChoices(infill: Infill, command: (label: string, id: string) => Choice): Choice[] {
+  const [first, again] =
+    infill.client === undefined
+      ? [
+          [
+            command("$(cloud-download) Install the server…", "infill.install"),
+            { label: "$(file-directory) Set the path…", run: () => infill.setPath() },
+          ],
+          "$(debug-restart) Look for it again",
+        ]
+      : [[command("$(chip) Model…", "infill.chooseModel")], "$(debug-restart) Restart"];
+  return [
+    ...first,
     command("$(output) Log", "infill.showLog"),
-    command("$(debug-restart) Restart", "infill.restart"),
+    command(again, "infill.restart"),
     {
       label: "$(gear) Settings",
       run: () => vscode.commands.executeCommand("workbench.action.openSettings", "@ext:infill.infill"),
     },
   ];
+}
+
+function trustChoice(): Choice {
+  return {
+    label: "$(shield) Trust this folder…",
+    description: "until then its own server, settings and infill.toml are left alone",
+    run: () => vscode.commands.executeCommand("workbench.trust.manage"),
+  };
 }
 
 function languageChoice(): Choice[] {

@@ -53,17 +53,18 @@ test("in restricted mode nothing of the workspace runs; trusted, its own server 
     for (const name of ["tool/infill", ".venv/bin/infill"]) await chmod(path.join(server.workspace, name), 0o755);
     const workbench = await Workbench.open(browser, server, "total.py");
     await witnessed("restricted", workbench, server, async () => {
-    await workbench.state("ready");
-    assert.match(await server.log(), new RegExp(`the PATH: ${infill} \\(infill \\d`));
-    assert.deepEqual([await exists(bySetting), await exists(byEnvironment)], [false, false]);
-    await workbench.goTo(...workbench.endOf(documents["total.py"], "result += "));
-    await workbench.type("v");
-    assert.notEqual(await workbench.ghost(), "");
+      await workbench.state("ready");
+      assert.match(await server.log(), new RegExp(`the PATH: ${infill} \\(infill \\d`));
+      assert.deepEqual([await exists(bySetting), await exists(byEnvironment)], [false, false]);
+      await workbench.goTo(...workbench.endOf(documents["total.py"], "result += "));
+      await workbench.type("v");
+      assert.notEqual(await workbench.ghost(), "");
+      assert.ok((await workbench.menu()).some((label) => label.startsWith("Trust this folder…")));
 
-    await workbench.run("Workspaces: Manage Workspace Trust");
-    await workbench.page.locator(".workspace-trust-editor .monaco-button", { hasText: "Trust" }).first().click();
-    await until("the workspace's own server runs", () => exists(bySetting));
-    await until("the log says which", async () => (await server.log()).includes("the setting infill.path: "));
+      await workbench.run("Workspaces: Manage Workspace Trust");
+      await workbench.page.locator(".workspace-trust-editor .monaco-button", { hasText: "Trust" }).first().click();
+      await until("the workspace's own server runs", () => exists(bySetting));
+      await until("the log says which", async () => (await server.log()).includes("the setting infill.path: "));
     });
     await workbench.close();
   } finally {
@@ -84,16 +85,23 @@ test("where there is no server, one is installed after a yes, and found again", 
   try {
     const workbench = await Workbench.open(browser, server, "total.py");
     await witnessed("installed", workbench, server, async () => {
-    await workbench.state("off");
-    await workbench.page.locator(".notification-list-item .monaco-button", { hasText: "Install" }).first().click();
-    const dialog = workbench.page.locator(".monaco-dialog-box");
-    await dialog.waitFor();
-    const isolated = path.join(server.data, "User/globalStorage/infill.infill/server");
-    assert.equal(await exists(isolated), false, "nothing is installed before somebody agrees");
-    await dialog.locator(".monaco-button", { hasText: "Install" }).click();
-    await workbench.state("ready");
-    assert.deepEqual((await readdir(path.join(isolated, "bin"))).filter((name) => name === "infill"), ["infill"]);
-    assert.match(await server.log(), /server: the isolated environment: .*server\/bin\/infill \(infill \d/);
+      await workbench.state("off");
+      assert.deepEqual(await workbench.menu(), [
+        "Install the server…",
+        "Set the path…",
+        "Log",
+        "Look for it again",
+        "Settings",
+      ]);
+      await workbench.page.locator(".notification-list-item .monaco-button", { hasText: "Install" }).first().click();
+      const dialog = workbench.page.locator(".monaco-dialog-box");
+      await dialog.waitFor();
+      const isolated = path.join(server.data, "User/globalStorage/infill.infill/server");
+      assert.equal(await exists(isolated), false, "nothing is installed before somebody agrees");
+      await dialog.locator(".monaco-button", { hasText: "Install" }).click();
+      await workbench.state("ready");
+      assert.deepEqual((await readdir(path.join(isolated, "bin"))).filter((name) => name === "infill"), ["infill"]);
+      assert.match(await server.log(), /server: the isolated environment: .*server\/bin\/infill \(infill \d/);
     });
     await workbench.close();
   } finally {

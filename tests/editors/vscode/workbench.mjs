@@ -94,6 +94,17 @@ export class Workbench {
     await this.page.locator(".quick-input-list .monaco-list-row", { hasText: label }).first().click();
   }
 
+  /** The labels of the status bar's menu, which is closed again. */
+  async menu() {
+    await this.status().click();
+    const rows = this.page.locator(".quick-input-list .monaco-list-row");
+    await rows.first().waitFor();
+    const labels = await rows.locator(".label-name").allInnerTexts();
+    await this.page.keyboard.press("Escape");
+    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+    return labels.map((label) => label.trim());
+  }
+
   /** Where the cursor is after the first `text` in `document`: line and column, from 1. */
   endOf(document, text) {
     const before = document.slice(0, document.indexOf(text) + text.length).split("\n");
