@@ -47,7 +47,7 @@ class CachePool:
     def best(self, tokens: Sequence[int]) -> PrefixCache:
         """The cache that shares the longest prefix with `tokens`, with room for them; or a new one.
 
-        The caller encodes what is missing, and may use the cache until it asks for the next.
+        The caller encodes what is missing, and may use the cache until it asks for the next or gives it back.
         """
         cache, shared = self._closest(tokens)
         if cache is None or len(cache) - shared > _ROLLED_BACK:
@@ -64,6 +64,9 @@ class CachePool:
         self.asked_tokens += len(tokens)
         self.kept_tokens += shared
         return cache
+
+    def give_back(self) -> None:
+        """The cache that was asked for last is no longer used; others may have it, if there are others."""
 
     def clear(self) -> None:
         """Forget everything."""

@@ -145,6 +145,7 @@ class InProcessEngine:
         other._surroundings = self._surroundings
         if pool is not None:
             other._pool, other._cache = pool, pool.best([])
+            pool.give_back()
         return other
 
     def info(self) -> EngineInfo:
@@ -293,6 +294,7 @@ class InProcessEngine:
                 encode_prefix(self._network, self._cache, tokens, cancelled)
             yield not cancelled.is_set()
         finally:
+            self._pool.give_back()
             self._lock.release()
 
     def _plan(self, request: DenoiseRequest, started: float) -> tuple[Plan, Spans]:

@@ -1,6 +1,7 @@
 """One bound on the memory of all lanes' prefix caches: who was used longest ago goes first, whoever has it.
 
-A lane alone would keep as much as all together may. Knows token ids, and nothing of lanes or documents.
+A lane alone would keep as much as all together may. What one lane has encoded another goes on with, where the
+first does not use it just then. Knows token ids, and nothing of lanes or documents.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ class Budget:
             while self.bytes > self.max_bytes and self._drop_oldest():
                 pass
 
+    def closest(self, tokens: Sequence[int]) -> tuple[int, SharedPool | None, PrefixCache | None]:
+        """The idle cache that shares the longest prefix with `tokens`, how long that is and whose it is."""
+        found: tuple[int, SharedPool | None, PrefixCache | None] = (0, None, None)
+        for pool in self._pools:
+            for cache in pool.idle():
+                shared = cache.common_prefix(tokens)
+                if shared > found[0]:
+                    found = shared, pool, cache
+        return found
+
     def evict(self) -> None:
         """Let everything go that is not in use: memory has run out."""
         with self.lock:
@@ -73,24 +84,43 @@ class Budget:
 
 
 class SharedPool(CachePool):
-    """A lane's pool; see `engine.cache_pool.CachePool`. Its latest cache is the one in use."""
+    """A lane's pool; see `engine.cache_pool.CachePool`. Its latest cache is the one in use, if any is."""
 
     def __init__(self, budget: Budget, network: Network) -> None:
         super().__init__(
             network.config, dtype=network.dtype, device=network.device, max_bytes=budget.max_bytes
         )
         self._budget = budget
+        self._in_use = False
 
     def best(self, tokens: Sequence[int]) -> PrefixCache:
-        """See `engine.cache_pool.CachePool.best`."""
-        with self._budget.lock:  # others let our caches go
+        """See `engine.cache_pool.CachePool.best`; another lane's cache becomes ours if it shares more."""
+        with self._budget.lock:  # others let our caches go, and take them
+            shared, pool, closest = self._budget.closest(tokens)
+            if (
+                pool is not None
+                and closest is not None
+                and pool is not self
+                and shared > self._shared(tokens)
+            ):
+                pool.drop(closest)
+                self._caches.append(closest)
             cache = super().best(tokens)
+            self._in_use = True
             self._budget.used(cache)
         return cache
 
+    def give_back(self) -> None:
+        """See `engine.cache_pool.CachePool.give_back`."""
+        with self._budget.lock:
+            self._in_use = False
+
     def idle(self) -> list[PrefixCache]:
         """The caches that are not in use."""
-        return self._caches[:-1]
+        return self._caches[:-1] if self._in_use else self._caches[:]
+
+    def _shared(self, tokens: Sequence[int]) -> int:
+        return self._closest(tokens)[1]
 
     def drop(self, cache: PrefixCache) -> None:
         """Let one go."""

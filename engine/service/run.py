@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import uvicorn
@@ -37,6 +37,7 @@ _LOOK_S = 1.0
 _SWITCH_S = 0.0005
 """How long a thread may keep the others waiting: a lane must not hold up those who wait for its steps."""
 _LANES_END_S = 5.0
+_MOST_LANES = 8
 _KEPT_SHAPES = "64"
 """How many prepared products torch keeps for each thread: of its own choice, 1,024, eight lanes would make
 hundreds of megabytes."""
@@ -50,13 +51,14 @@ class ServiceOptions:
     """How a service behaves; None for `linger_s` or `idle_s` is for ever.
 
     `linger_s` is how long it stays without a client, `idle_s` how long a model stays in memory unused,
-    `port` a loopback port to listen on besides the socket (0: any), None for none.
+    `port` a loopback port to listen on besides the socket (0: any), None for none. `lanes` is how many
+    requests are served at once: more than two for each core help nobody, and each has memory of its own.
     """
 
     port: int | None = None
     linger_s: float | None = 60.0
     idle_s: float | None = 1800.0
-    lanes: int = 8
+    lanes: int = field(default_factory=lambda: min(_MOST_LANES, 2 * (os.cpu_count() or 1)))
     version: str = ""
 
 

@@ -51,6 +51,32 @@ def test_what_is_in_use_stays_even_beyond_the_bound(network: Network) -> None:
     assert [len(pool) for pool in pools] == [1, 1, 1]
 
 
+def test_a_lane_goes_on_with_what_another_has_encoded_and_no_longer_uses(network: Network) -> None:
+    budget = Budget(2**30)
+    one, other = budget.pool(network), budget.pool(network)
+    use(one, 1)
+    first = one._caches[0]
+    assert other.best([1] * 100) is not first  # it is in use
+    other.give_back()
+    one.give_back()
+    other.clear()
+    assert other.best([1] * 110) is first
+    assert [len(one), len(other)] == [0, 1]
+    assert (budget.asked_tokens, budget.kept_tokens) == (1 + 100 + 110, 100)
+
+
+def test_a_lane_keeps_to_its_own_where_no_other_has_more(network: Network) -> None:
+    budget = Budget(2**30)
+    one, other = budget.pool(network), budget.pool(network)
+    for pool in (one, other):
+        use(pool, 1)
+    for pool in (one, other):
+        pool.give_back()
+    own = other._caches[0]
+    assert other.best([1] * 100) is own
+    assert len(one) == 1
+
+
 def test_evicting_leaves_what_is_in_use_alone(network: Network) -> None:
     budget = Budget(2**30)
     pool = budget.pool(network)
