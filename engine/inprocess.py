@@ -78,7 +78,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     from engine.gemma_chat import prompts_of
     from engine.hardware import fastest, give_back_freed_memory
     from engine.memory import form_for
-    from engine.tokenizer import open_tokenizer
+    from engine.open_tokenizer import open_tokenizer
     from engine.weights import load_model
 
     tokenizer = open_tokenizer(folder)

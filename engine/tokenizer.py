@@ -17,19 +17,6 @@ from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.special import Special
 
 
-def open_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of `folder`: one of our own, or Gemma's where it has Gemma's control tokens.
-
-    Raises:
-        BrokenCheckpoint, UnsupportedModel: see `Tokenizer`.
-    """
-    from engine.gemma_tokenizer import GemmaTokenizer
-
-    inner = read_inner(folder)
-    kind = GemmaTokenizer if inner.token_to_id(GemmaTokenizer.TURN) is not None else Tokenizer
-    return kind(folder, inner)
-
-
 def read_inner(folder: Path) -> tokenizers.Tokenizer:
     """The library's object for `tokenizer.json` of `folder`.
 

@@ -16,8 +16,9 @@ from engine.errors import UnsupportedModel
 from engine.gemma_chat import GEMMA_PROMPTS, cut, cut_at_suffix, lay_out, prompts_of, rerolled
 from engine.gemma_tokenizer import GemmaTokenizer
 from engine.inprocess import load_engine
+from engine.open_tokenizer import open_tokenizer
 from engine.request import Canvas, CanvasToken, DenoiseRequest, Prompt, Snippet, Step, Stop
-from engine.tokenizer import Tokenizer, open_tokenizer
+from engine.tokenizer import Tokenizer
 from tests.engine.checkpoints import write_reference_checkpoint
 from tests.engine.gemma import VOCAB, fetch_tokenizer
 
