@@ -7,6 +7,7 @@ They do not depend on where in the text the cursor is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from infill.lines import with_line_feeds
 from infill.workspace.files import read
@@ -30,11 +31,12 @@ def nearby(
     here = [other for other in others if other.language == language and other.path != place.path]
     found: list[str] = []
     left, most = budget_chars, int(budget_chars * _LARGEST_SHARE)
-    for text in (*(with_line_feeds(other.text) for other in here), *_files(index, place, here)):
-        if left <= 0:
-            break
+    # One by one: what there is no room for is not read.
+    for text in chain((with_line_feeds(other.text) for other in here), _files(index, place, here)):
         found.append(text[: min(left, most)])
         left -= len(found[-1])
+        if left <= 0:
+            break
     return tuple(text for text in found if text)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from infill.document import Document
 from infill.ignore import IgnoreRules
+from infill.workspace.files import read
 from infill.workspace.gather import Place
 from infill.workspace.index import Index
 from infill.workspace.nearby import nearby
@@ -61,6 +64,18 @@ def test_the_budget_is_kept_and_no_text_takes_more_than_half_of_it(tmp_path: Pat
     assert [len(text) for text in texts[:2]] == [30, len(FILES["pkg/beside.py"])]
     assert sum(map(len, texts)) <= 60
     assert found(tmp_path, files, budget=0) == []
+
+
+def test_no_file_is_read_that_there_is_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def reading(path: Path) -> bytes | None:
+        opened.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr("infill.workspace.nearby.read", reading)
+    assert len(found(tmp_path, budget=len(FILES["far/away.py"]) + 5)) == 2
+    assert opened == ["away.py", "beside.py"]
 
 
 def test_what_is_ignored_or_secret_is_not_read(tmp_path: Path) -> None:
