@@ -55,9 +55,13 @@ def _ask(data: dict[str, Any]) -> Ask | None:
     texts = field(data, "n_cmpl", int, field(data, "n", int, 1))
     if not 1 <= texts <= _MOST_TEXTS:
         raise Refused(400, "invalid_request_error", f"n_cmpl should be 1 to {_MOST_TEXTS}", "n_cmpl")
+    snippets = _snippets(data)
     return Ask(
         prompt=Prompt(
-            prefix=prefix + field(data, "prompt", str, ""), suffix=suffix, snippets=_snippets(data)
+            prefix=prefix + field(data, "prompt", str, ""),
+            suffix=suffix,
+            snippets=snippets,
+            nearby=tuple(snippet.text for snippet in snippets),
         ),
         tokens=tokens if tokens > 0 else _DEFAULT_TOKENS,
         stop=strings(data, "stop"),

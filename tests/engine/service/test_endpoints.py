@@ -17,6 +17,7 @@ from engine.audience import Fate
 from engine.errors import ModelNotFound
 from engine.remote import open_remote
 from engine.resident import ask_status
+from engine.service import llama
 from engine.service.lifecycle import running
 from engine.service.place import Address, Place
 from tests.engine.service.harness import (
@@ -195,6 +196,17 @@ def test_what_cannot_be_had_is_refused_as_openai_does(
         pytest.raises(openai.AuthenticationError),
     ):
         api.models.list()
+
+
+def test_llama_s_extra_context_is_shown_and_looked_up_the_most_useful_first() -> None:
+    extra = [{"text": "a = 1", "filename": "a.py"}, {"text": "b = 2"}]
+    ask = llama._ask({"input_prefix": "x = ", "input_extra": extra})
+    assert ask is not None
+    assert [(snippet.path, snippet.text) for snippet in ask.prompt.snippets] == [
+        ("", "b = 2"),
+        ("a.py", "a = 1"),
+    ]
+    assert ask.prompt.nearby == ("b = 2", "a = 1")
 
 
 LLAMA_VIM = {
