@@ -123,7 +123,7 @@ class InProcessEngine:
         )
         self._cache = self._pool.best([])
         self._folder = folder
-        self._surroundings = Surroundings(tokenizer.encode, prompts.nearby_tokens)
+        self._surroundings = Surroundings(tokenizer.encode, tokenizer.pieces, prompts.nearby_tokens)
         self._lock = threading.Lock()
 
     @property

@@ -33,16 +33,25 @@ _KEY = 2  # tokens an index entry is found by
 class NgramCache:
     """The n-grams of `texts`, token ids each; later texts and later places count as the more recent.
 
-    What they say goes before what the n-grams of `wider` say, those of other files.
+    What they say goes before what the n-grams of `wider` say, those of other files. Of tokens that are
+    `silent`, a flag for each id, it is never told that they followed.
     """
 
-    def __init__(self, texts: Iterable[Tokens], wider: NgramCache | None = None) -> None:
+    def __init__(
+        self,
+        texts: Iterable[Tokens],
+        wider: NgramCache | None = None,
+        silent: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._wider = wider
         parts = [np.asarray(text, dtype=np.int64) for text in texts if len(text)]
         gap = np.array([_BREAK])
         self._tokens: NDArray[np.int64] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
         keys = _key(self._tokens[:-_KEY], self._tokens[1 : 1 - _KEY])
         order = np.argsort(keys, kind="stable")
+        if silent is not None:
+            following = self._tokens[order + _KEY]
+            order = order[(following == _BREAK) | ~silent[following]]
         self._keys, self._next = keys[order], order + _KEY
 
     def continuations(self, context: Sequence[int]) -> Continuations:

@@ -21,10 +21,17 @@ _LONGEST_TOKEN = 24  # characters
 
 
 class Surroundings:
-    """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together."""
+    """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together.
 
-    def __init__(self, encode: Callable[[str], Sequence[int]], nearby_tokens: int) -> None:
+    `pieces` are the bytes of each token. Where a line ends is for the model and its own file to say: in
+    another one the same line may just be half typed.
+    """
+
+    def __init__(
+        self, encode: Callable[[str], Sequence[int]], pieces: Sequence[bytes], nearby_tokens: int
+    ) -> None:
         self._ids_of, self._nearby_tokens = encode, nearby_tokens
+        self._line_ends = np.array([piece.startswith(b"\n") for piece in pieces])
         self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(self._encode)
         self._near = functools.lru_cache(maxsize=_NEARBY_TEXTS)(self._encode)
         self._of = functools.lru_cache(maxsize=_NEARBY_SETS)(self._nearby)
@@ -45,4 +52,5 @@ class Surroundings:
             room -= len(kept[-1])
             if room <= 0:
                 break
-        return NgramCache(reversed(kept))  # the most useful one as the most recent
+        # The most useful one as the most recent.
+        return NgramCache(reversed(kept), silent=self._line_ends)

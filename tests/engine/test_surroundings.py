@@ -11,6 +11,7 @@ from engine.request import Prompt
 from engine.surroundings import Surroundings
 
 OWN = list(range(1000, 1010))
+PIECES = [chr(code).encode() for code in range(1010)]
 
 
 class Encoder:
@@ -32,23 +33,36 @@ def after(surroundings: Surroundings, prompt: Prompt, context: str) -> set[str]:
 
 def test_other_files_count_within_the_budget() -> None:
     prompt = Prompt(prefix="", nearby=("wxyz1", "abcd2", "efgh3"))
-    surroundings = Surroundings(Encoder(), nearby_tokens=10)
+    surroundings = Surroundings(Encoder(), PIECES, nearby_tokens=10)
     assert after(surroundings, prompt, "wxyz") == {"1"}
     assert after(surroundings, prompt, "abcd") == {"2"}
     assert after(surroundings, prompt, "efgh") == set()
-    assert after(Surroundings(Encoder(), nearby_tokens=9), prompt, "abcd") == set()
-    assert after(Surroundings(Encoder(), nearby_tokens=0), prompt, "wxyz") == set()
+    assert after(Surroundings(Encoder(), PIECES, nearby_tokens=9), prompt, "abcd") == set()
+    assert after(Surroundings(Encoder(), PIECES, nearby_tokens=0), prompt, "wxyz") == set()
 
 
 def test_the_own_text_has_the_last_word() -> None:
     prompt = Prompt(prefix="", before="abcd1", after="abcd2", nearby=("abcd3",))
-    found = Surroundings(Encoder(), nearby_tokens=10).ngrams(prompt, OWN).continuations([*map(ord, "abcd")])
+    found = (
+        Surroundings(Encoder(), PIECES, nearby_tokens=10)
+        .ngrams(prompt, OWN)
+        .continuations([*map(ord, "abcd")])
+    )
     assert [[chr(int(t)) for t in tokens] for tokens, _ in found] == [["3"], ["1", "2"]]
+
+
+def test_other_files_do_not_say_where_a_line_ends() -> None:
+    prompt = Prompt(prefix="", before="abcd\n", nearby=("efgh\n\nefgh1", "wxyz\n"))
+    surroundings = Surroundings(Encoder(), PIECES, nearby_tokens=100)
+    assert after(surroundings, prompt, "efgh") == {"1"}
+    assert after(surroundings, prompt, "wxyz") == set()
+    assert after(surroundings, prompt, "h\n\ne") == {"f"}  # though it goes on behind it
+    assert after(surroundings, prompt, "abcd") == {"\n"}
 
 
 def test_a_text_is_made_tokens_of_once() -> None:
     encoder = Encoder()
-    surroundings = Surroundings(encoder, nearby_tokens=100)
+    surroundings = Surroundings(encoder, PIECES, nearby_tokens=100)
     for version in ("x", "x2", "x3"):
         surroundings.ngrams(Prompt(prefix="", before="before", nearby=("one", version, "two")), OWN)
     assert sorted(encoder.texts) == sorted(["before", "", "one", "two", "x", "x2", "x3"])
@@ -56,6 +70,6 @@ def test_a_text_is_made_tokens_of_once() -> None:
 
 @pytest.mark.parametrize("nearby", [(), ("",), ("a", "")])
 def test_there_may_be_nothing(nearby: tuple[str, ...]) -> None:
-    cache = Surroundings(Encoder(), nearby_tokens=10).ngrams(Prompt(prefix="", nearby=nearby), OWN)
+    cache = Surroundings(Encoder(), PIECES, nearby_tokens=10).ngrams(Prompt(prefix="", nearby=nearby), OWN)
     [(tokens, counts)] = cache.continuations(OWN[:4])
     np.testing.assert_array_equal((tokens, counts), ([OWN[4]], [1]))
