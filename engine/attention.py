@@ -9,7 +9,8 @@ Source: the reference implementation in `transformers` (`models/diffusion_gemma`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,44 @@ from engine.config import LayerConfig
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q (b, heads, n, d), k (b, kv_heads, n, d), v like k) -> (b, heads, n, d)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Where the keys and values of a layer lie, a pair each: first those that all rows have in common,
+    `shared` (kv_heads, prefix, d), behind them each row's `own` (rows, kv_heads, room, d)."""
+
+    shared: tuple[Tensor, Tensor]
+    own: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Memory:
+    """What is seen in each layer; the first of the rows' own tokens has position `start`, and the last of the
+    shared ones, of however many, that before it."""
+
+    layers: tuple[Seen, ...]
+    start: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An `Attend` that also says where what it looks at lies, for whoever wants to look there itself.
+
+    `memory` gives it for (b, n) tokens. Each row's tokens are written to its own from column `at` on, 0 where
+    that is None. Where `causal`, each sees what is before it and itself, in sliding layers the last window of
+    those; else all that is shared, and of its row's own the first `columns` or all of the n.
+    """
+
+    attend: Attend
+    memory: Callable[[int, int], Memory]
+    causal: bool
+    at: Sequence[int] | None = None
+    columns: int | None = None
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.attend(layer, q, k, v)
+
 
 Rope = tuple[Tensor, Tensor]
 """cos and sin, each (b or 1, 1, n, head_dim)."""

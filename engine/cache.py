@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from engine.attention import Attend, Mask, attention, padded_keys, padded_rows
+from engine.attention import Mask, Memory, Placed, Seen, attention, padded_keys, padded_rows
 from engine.config import ModelConfig
 from engine.errors import InvalidRequest
 from engine.network import Network
@@ -97,6 +98,26 @@ class PrefixCache:
             room[:, :, :seen] = part
             room[:, :, seen + count :] = 0  # a masked NaN is still a NaN
         return rooms
+
+    def memory(self, batch: int, count: int) -> Memory:
+        """What `read` returns, and rooms of their own for `count` tokens of each of `batch` canvases."""
+        layers = []
+        for layer, shape in enumerate(self.config.layers):
+            keys, values = self.read(layer)
+            own = (2, batch, shape.kv_heads, count, shape.head_dim)
+            rooms = torch.empty(own, dtype=self.dtype, device=self.device)
+            layers.append(Seen(shared=(keys[0], values[0]), own=(rooms[0], rooms[1])))
+        return Memory(layers=tuple(layers), start=len(self))
+
+    def seen_from(self, layer: int, start: int, count: int) -> Seen:
+        """What the encoder sees of a layer from token `start` on, and the room for `count` of them."""
+        sliding = self.config.layers[layer].sliding
+        first = max(0, start - self.config.sliding_window + 1) if sliding else 0
+        keys, values = self._keys[layer], self._values[layer]
+        return Seen(
+            shared=(keys[0, :, first:start], values[0, :, first:start]),
+            own=(keys[:, :, start : start + count], values[:, :, start : start + count]),
+        )
 
     def copy(self, other: PrefixCache, count: int) -> None:
         """Become the first `count` tokens of `other`, a cache of the same model."""
@@ -186,16 +207,24 @@ def _rows(cache: PrefixCache, count: int) -> int:
     return padded_rows(count) if cache.device.type == "cpu" else count
 
 
-def _causal(cache: PrefixCache, start: int, count: int) -> Attend:
+def _causal(cache: PrefixCache, start: int, count: int) -> Placed:
     """Attention of tokens start … start+count-1 to themselves and what came before; written as it goes."""
-    queries = torch.arange(start, start + count, device=cache.device)
-    full, near = causal_masks(queries[None], 0, padded_keys(start + count), cache.config.sliding_window)
+
+    @lru_cache(maxsize=1)
+    def masks() -> tuple[Mask, Mask]:
+        queries = torch.arange(start, start + count, device=cache.device)
+        return causal_masks(queries[None], 0, padded_keys(start + count), cache.config.sliding_window)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = cache.write(layer, start, k, v)
+        full, near = masks()
         return attention(q, k, v, near if cache.config.layers[layer].sliding else full)
 
-    return attend
+    def memory(_b: int, _n: int) -> Memory:
+        layers = range(len(cache.config.layers))
+        return Memory(layers=tuple(cache.seen_from(layer, start, count) for layer in layers), start=start)
+
+    return Placed(attend=attend, memory=memory, causal=True)
 
 
 def causal_masks(queries: Tensor, first: int, keys: int, window: int) -> tuple[Mask, Mask]:
@@ -210,7 +239,7 @@ def causal_masks(queries: Tensor, first: int, keys: int, window: int) -> tuple[M
     return Mask(full), Mask(full & (columns > queries[..., None] - window))
 
 
-def over_cache(cache: PrefixCache, count: int | None = None) -> Attend:
+def over_cache(cache: PrefixCache, count: int | None = None) -> Placed:
     """Attention of a canvas batch (b, n, …) to the cached prefix and to all of itself, or its first `count`.
 
     What it returns serves all steps of one canvas length: keys and values are written behind the prefix, in
@@ -229,4 +258,12 @@ def over_cache(cache: PrefixCache, count: int | None = None) -> Attend:
         values[:b, :, seen : seen + n] = v
         return attention(q, keys[:b], values[:b], seen + (n if count is None else count))
 
-    return attend
+    memories: dict[int, Memory] = {}
+
+    def memory(b: int, n: int) -> Memory:
+        known = memories.get(n)
+        if known is None or len(known.layers[0].own[0]) < b:
+            memories[n] = cache.memory(b, n)
+        return memories[n]
+
+    return Placed(attend=attend, memory=memory, causal=False, columns=count)

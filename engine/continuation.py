@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.attention import Attend, attention_behind, padded_keys
+from engine.attention import Memory, Placed, Seen, attention_behind, padded_keys
 from engine.cache import PrefixCache
 
 
@@ -43,6 +43,14 @@ class Continuation:
             for layer, first in enumerate(self._first)
             for keys, values in (cache.first(layer, start),)
         ]
+        seen = [
+            Seen(
+                shared=(keys.shared, values.shared),
+                own=(keys.own.transpose(0, 1), values.own.transpose(0, 1)),
+            )
+            for keys, values in self._rooms
+        ]
+        self._memory = Memory(layers=tuple(seen), start=start)
 
     def keep(self, rows: Sequence[int], count: int) -> None:
         """Go on with `rows` in this order, indices until now, each as often as it occurs; drop the others.
@@ -55,7 +63,7 @@ class Continuation:
         for room in (part for pair in self._rooms for part in pair):
             room.own[:, : len(rows), :count] = room.own[:, index, :count]
 
-    def attend(self, at: Sequence[int], count: int) -> Attend:
+    def attend(self, at: Sequence[int], count: int) -> Placed:
         """Causal attention of `count` tokens of each of the first rows, from the row's index `at` on.
 
         Everything before that index has been through `attend`; what a row had from there on is forgotten.
@@ -81,7 +89,7 @@ class Continuation:
             own = keys.own[:, :rows], values.own[:, :rows]
             return attention_behind(q, (keys.shared, values.shared), own, far, near)
 
-        return attend
+        return Placed(attend=attend, memory=lambda _b, _n: self._memory, causal=True, at=at)
 
     def positions(self, at: Sequence[int], count: int) -> Tensor:
         """Positions (rows, count) of `count` tokens of each row from its index `at` on."""

@@ -13,9 +13,12 @@ import time
 import torch
 from torch import Tensor
 
+from engine.folded import can_fold
+from engine.matrix import Matrix
 from engine.model import DiffusionGemma
+from engine.native import NativeGemma, can_run, library
 from engine.network import Network
-from engine.packed import Matrix, PackedGemma, can_pack
+from engine.packed import PackedGemma
 
 _ROWS, _IN, _OUT = 128, 256, 1024
 """The product the formats are compared on, about the largest of a small model's layers."""
@@ -34,11 +37,12 @@ def fastest(model: DiffusionGemma) -> Network:
 
     A model with experts to choose among, or on another device, is returned as it is.
     """
-    if model.device.type != "cpu" or not can_pack(model):
+    if model.device.type != "cpu" or not can_fold(model):
         return model
     keep_freed_memory()
     torch.set_num_threads(fast_threads(torch.get_num_threads()))
-    return PackedGemma(model, fast_dtype())
+    code = library() if can_run(model) else None
+    return PackedGemma(model, fast_dtype()) if code is None else NativeGemma(model, fast_dtype(), code)
 
 
 def give_back_freed_memory() -> None:

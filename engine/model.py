@@ -25,6 +25,8 @@ from engine.quant.weight import QuantisedWeight
 class DiffusionGemma(nn.Module):
     """The whole text model. `encode` is causal, `denoise` bidirectional; both end in `logits`."""
 
+    joins = True
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config: ModelConfig = config

@@ -15,9 +15,12 @@ class Network(Protocol):
     """What the engine asks of a model, whichever way it is laid out in memory.
 
     `encode`, `denoise` and the others are those of `DiffusionGemma`; `dtype` and `device` are those of keys
-    and values, `size` is the number of parameters.
+    and values, `size` is the number of parameters. `joins` says whether rows behind several prompts are worth
+    to be taken through the layers together.
     """
 
+    @property
+    def joins(self) -> bool: ...
     @property
     def config(self) -> ModelConfig: ...
     @property

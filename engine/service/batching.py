@@ -169,8 +169,11 @@ class Batch:
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:
-    """The final states of each call, from one pass over all their rows."""
+    """The final states of each call, from one pass over all their rows where that is worth it."""
     import torch
+
+    if len(calls) > 1 and not network.joins:
+        return [states for call in calls for states in _forward(network, [call])]
 
     sizes = [len(call.rows) for call in calls]
     with torch.inference_mode():

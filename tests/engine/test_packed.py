@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.folded import can_fold
 from engine.model import DiffusionGemma
 from engine.network import Network
-from engine.packed import PackedGemma, can_pack
+from engine.packed import PackedGemma
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
@@ -90,4 +91,4 @@ def test_positions_are_followed_when_they_change(model: DiffusionGemma) -> None:
 
 def test_a_model_with_experts_to_choose_among_is_not_packed(tmp_path: Path) -> None:
     write_reference_checkpoint(tmp_path)
-    assert not can_pack(load_model(tmp_path))
+    assert not can_fold(load_model(tmp_path))

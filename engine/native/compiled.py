@@ -1,0 +1,99 @@
+"""The compiled library: where it is, its structures, its one function. Nothing of models or caches."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
+from functools import cache
+
+_MODULE = "engine.native._layers"
+
+MOST_HIDDEN, MOST_HEAD_DIM = 4096, 512
+"""What the library has room for: numbers in the residual stream or in all heads of keys, and in a head."""
+
+LANES = 16
+"""Every dimension is a multiple of it; half a head likewise."""
+
+
+class Layer(Structure):
+    """See `Layer` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("qkv", "out", "gate", "up", "mlp_down", "expert_down")),
+        *((name, c_void_p) for name in ("q_norm", "k_norm", "after_attention", "after_mlp")),
+        *((name, c_void_p) for name in ("after_expert", "after_both")),
+        ("scalars", c_float * 2),
+        *((name, c_int32) for name in ("kv_heads", "head_dim", "own_values")),
+    )
+
+
+class Model(Structure):
+    """See `Model` in layers.c."""
+
+    _fields_ = (
+        ("layer", POINTER(Layer)),
+        *((name, c_int32) for name in ("layers", "hidden", "heads", "mlp", "expert", "widest")),
+        ("eps", c_float),
+    )
+
+
+class Keys(Structure):
+    """See `Keys` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("shared_k", "shared_v", "own_k", "own_v", "cosine", "sine")),
+        *((name, c_int64) for name in ("shared_head", "own_row", "own_head")),
+        *((name, c_int32) for name in ("shared_count", "window", "shared_bf16", "own_bf16")),
+    )
+
+
+class Pass(Structure):
+    """See `Pass` in layers.c."""
+
+    _fields_ = (
+        ("model", POINTER(Model)),
+        ("keys", POINTER(Keys)),
+        ("at", POINTER(c_int32)),
+        *((name, c_int32) for name in ("rows", "count", "start", "causal", "encoder", "columns", "most_own")),
+    )
+
+
+class Library:
+    """The functions of the library; `sets` are the instruction sets this processor has kernels for, by their
+    number, the slowest first."""
+
+    def __init__(self, path: str) -> None:
+        code = ctypes.CDLL(path)
+        code.infill_set.argtypes, code.infill_set.restype = [c_int], c_char_p
+        code.infill_scratch.argtypes, code.infill_scratch.restype = [POINTER(Pass), c_int], c_size_t
+        code.infill_run.argtypes = [POINTER(Pass), c_int, c_void_p, c_void_p, c_int]
+        code.infill_run.restype = None
+        names = {number: code.infill_set(number) for number in range(code.infill_sets())}
+        self.sets: dict[int, str] = {
+            number: name.decode("ascii") for number, name in names.items() if name is not None
+        }
+        self.scratch_floats = code.infill_scratch
+        self.run = code.infill_run
+
+
+@cache
+def library() -> Library | None:
+    """The library, loaded; None where it was not built."""
+    return _load()[0]
+
+
+def why_not() -> str | None:
+    """Why there is no library, in a sentence; None where there is one."""
+    return _load()[1]
+
+
+@cache
+def _load() -> tuple[Library | None, str | None]:
+    found = importlib.util.find_spec(_MODULE)
+    if found is None or found.origin is None:
+        return None, "no C compiler was there when infill-ls was installed"
+    try:
+        return Library(found.origin), None
+    except (OSError, AttributeError) as error:
+        return None, f"{found.origin} cannot be loaded: {error}"

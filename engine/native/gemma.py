@@ -1,0 +1,186 @@
+"""A dense model whose layers run in C: what the library is to be told of it, and of each pass.
+
+Knows nothing of caches, sampling or files; what rows look at is told by `engine.attention.Placed`.
+"""
+
+from __future__ import annotations
+
+from ctypes import Array, byref, c_int32, pointer
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from engine.attention import Attend, Memory, Placed, rope
+from engine.config import LayerConfig, ModelConfig
+from engine.ends import Ends
+from engine.folded import FoldedLayer, can_fold, fold
+from engine.model import DiffusionGemma
+from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Keys, Layer, Library, Model, Pass
+
+_TABLE_ROWS = 1024
+
+
+def can_run(model: DiffusionGemma) -> bool:
+    """Whether the library can run a model: dense, on a CPU, of a size it has room for."""
+    config = model.config
+    sizes = [config.hidden_size, config.intermediate_size, config.moe_intermediate_size]
+    sizes += [layer.head_dim // 2 for layer in config.layers]
+    return (
+        can_fold(model)
+        and model.device.type == "cpu"
+        and all(size % LANES == 0 for size in sizes)
+        and config.hidden_size <= MOST_HIDDEN
+        and all(layer.head_dim <= MOST_HEAD_DIM for layer in config.layers)
+        and all(layer.kv_heads * layer.head_dim <= MOST_HIDDEN for layer in config.layers)
+    )
+
+
+class NativeGemma(Ends):
+    """A `DiffusionGemma` whose layers run in C, with as many threads as torch has; see `engine.ends.Ends`.
+
+    Weights are bfloat16, sums float32, keys and values `dtype`. It takes only what is `Placed` to attend to.
+    A pass lets other threads of the interpreter go on. `instructions` is the set to use by its number, None
+    for the best.
+    """
+
+    joins = False
+
+    def __init__(
+        self, model: DiffusionGemma, dtype: torch.dtype, library: Library, instructions: int | None = None
+    ) -> None:
+        super().__init__(model, dtype)
+        self._library = library
+        self._set = max(library.sets) if instructions is None else instructions
+        self._held: list[Tensor] = []  # what the structures point to
+        folded = [fold(layer, model.config) for layer in model.layers]
+        self._layers = (Layer * len(folded))(*(self._layer(layer) for layer in folded))
+        self._model = Model(
+            layer=self._layers,
+            layers=len(folded),
+            hidden=model.config.hidden_size,
+            heads=model.config.num_attention_heads,
+            mlp=folded[0].down.shape[1],
+            expert=folded[0].expert_down.shape[1],
+            widest=max(max(layer.qkv.shape[0], layer.up.shape[0], *layer.out.shape) for layer in folded),
+            eps=model.config.rms_norm_eps,
+        )
+        self._rotations = _Rotations(model.config)
+        self._keys: WeakKeyDictionary[Memory, _Placement] = WeakKeyDictionary()
+
+    @property
+    def instructions(self) -> str:
+        """The name of the instruction set in use."""
+        return self._library.sets[self._set]
+
+    def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
+        if not isinstance(attend, Placed):
+            raise TypeError(f"{type(attend).__name__} does not say where the keys lie")
+        b, n, hidden = x.shape
+        at = attend.at or [0] * b
+        memory = attend.memory(b, n)
+        columns = max(at) + n
+        placement = self._placement(memory, memory.start + columns)
+        its = Pass(
+            model=pointer(self._model),
+            keys=placement.keys,
+            at=(c_int32 * b)(*at),
+            rows=b,
+            count=n,
+            start=memory.start,
+            causal=attend.causal,
+            encoder=encoder,
+            columns=columns if attend.columns is None else attend.columns,
+            most_own=columns,
+        )
+        x = x.reshape(-1, hidden).contiguous()
+        threads = torch.get_num_threads()
+        scratch = torch.empty(self._library.scratch_floats(byref(its), threads))
+        self._library.run(byref(its), self._set, x.data_ptr(), scratch.data_ptr(), threads)
+        return x.view(b, n, hidden)
+
+    def _layer(self, layer: FoldedLayer) -> Layer:
+        matrices = {
+            name: self._hold(_panels(matrix))
+            for name, matrix in (
+                ("qkv", layer.qkv),
+                ("out", layer.out),
+                ("gate", layer.gate),
+                ("up", layer.up),
+                ("mlp_down", layer.down),
+                ("expert_down", layer.expert_down),
+            )
+        }
+        norms = {
+            name: self._hold(getattr(layer, name).contiguous())
+            for name in ("q_norm", "k_norm", "after_attention", "after_mlp", "after_expert", "after_both")
+        }
+        return Layer(
+            **matrices,
+            **norms,
+            scalars=layer.scalars,
+            kv_heads=layer.kv_heads,
+            head_dim=layer.shape.head_dim,
+            own_values=layer.own_values,
+        )
+
+    def _hold(self, tensor: Tensor) -> int:
+        self._held.append(tensor)
+        return tensor.data_ptr()
+
+    def _placement(self, memory: Memory, end: int) -> _Placement:
+        """What the library is told of `memory`, whose rows go up to position `end`."""
+        known = self._keys.get(memory)
+        if known is None or known.end < end:
+            known = _Placement(self.config, memory, self._rotations, end)
+            self._keys[memory] = known
+        return known
+
+
+class _Placement:
+    """A memory as the library sees it, with rotations up to position `end`; lives while its memory does."""
+
+    def __init__(self, config: ModelConfig, memory: Memory, rotations: _Rotations, end: int) -> None:
+        tables = [rotations.of(layer, end) for layer in config.layers]
+        self.end = min(len(cosine) for cosine, _ in tables)
+        self.keys: Array[Keys] = (Keys * len(tables))()
+        self._tables = tables
+        for at, layer, seen, (cosine, sine) in zip(
+            self.keys, config.layers, memory.layers, tables, strict=True
+        ):
+            (shared_k, shared_v), (own_k, own_v) = seen.shared, seen.own
+            at.shared_k, at.shared_v = shared_k.data_ptr(), shared_v.data_ptr()
+            at.own_k, at.own_v = own_k.data_ptr(), own_v.data_ptr()
+            at.cosine, at.sine = cosine.data_ptr(), sine.data_ptr()
+            at.shared_head = shared_k.stride(0)
+            at.own_row, at.own_head = own_k.stride(0), own_k.stride(1)
+            at.shared_count = shared_k.shape[1]
+            at.window = config.sliding_window if layer.sliding else 0
+            at.shared_bf16 = shared_k.dtype == torch.bfloat16
+            at.own_bf16 = own_k.dtype == torch.bfloat16
+
+
+class _Rotations:
+    """Tables of cos and sin by kind of layer and position, grown on demand."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._limit = config.max_position_embeddings
+        self._tables: dict[LayerConfig, tuple[Tensor, Tensor]] = {}
+
+    def of(self, layer: LayerConfig, end: int) -> tuple[Tensor, Tensor]:
+        """cos and sin (positions, head_dim / 2) of at least `end` positions."""
+        known = self._tables.get(layer)
+        if known is None or len(known[0]) < end:
+            rows = max(end, min(self._limit, -(-end // _TABLE_ROWS) * _TABLE_ROWS))
+            both = rope(layer, torch.arange(rows)[None], torch.float32)
+            half = layer.head_dim // 2
+            cosine, sine = (part[0, 0, :, :half].contiguous() for part in both)
+            known = self._tables[layer] = cosine, sine
+        return known
+
+
+def _panels(weight: Tensor) -> Tensor:
+    """`weight` (out, in) as bfloat16 in panels (out / 16, in / 2, 16, 2)."""
+    outputs, inputs = weight.shape
+    parts = weight.to(torch.bfloat16).view(outputs // LANES, LANES, inputs // 2, 2)
+    return parts.permute(0, 2, 1, 3).contiguous()

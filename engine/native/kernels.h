@@ -1,0 +1,458 @@
+/* The layers of a dense DiffusionGemma over few rows, for one instruction set.
+ *
+ * `layers.c` includes this once for each instruction set it is built for, with these defined:
+ *
+ *   NAME(x)      x with the instruction set's name behind it
+ *   WIDTH        floats in a vector register
+ *   TILE_ROWS    rows of a product that are computed together
+ *   TILE_PANELS  panels of a product that are computed together
+ *   TILE_KEYS    keys whose scores are computed together
+ *   DOT_BF16     1 where pairs of bfloat16 are multiplied and added up by one instruction, else 0
+ *
+ * Matrices lie in panels (outputs / 16, inputs / 2, 16, 2) bfloat16, wherever the code runs: 16 outputs side by
+ * side, two inputs of each. Likewise 16 queries are taken together. Either is 16 / WIDTH vectors.
+ */
+
+typedef float NAME(Floats) __attribute__((vector_size(4 * WIDTH)));
+typedef uint32_t NAME(Unsigned) __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t NAME(Signed) __attribute__((vector_size(4 * WIDTH)));
+typedef uint16_t NAME(Halves) __attribute__((vector_size(2 * WIDTH)));
+#define Floats NAME(Floats)
+#define Unsigned NAME(Unsigned)
+#define Signed NAME(Signed)
+#define Halves NAME(Halves)
+#define VECTORS (LANES / WIDTH)
+
+INLINE Floats NAME(load)(const float *from) {
+    Floats x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+INLINE void NAME(store)(float *to, Floats x) { memcpy(to, &x, sizeof x); }
+#define load NAME(load)
+#define store NAME(store)
+
+#if DOT_BF16
+typedef uint16_t NAME(Input);
+#else
+typedef float NAME(Input);
+#endif
+#define INPUT NAME(Input)
+
+/* x rounded to what products take. */
+INLINE void NAME(round_rows)(const float *x, INPUT *to, int count) {
+#if DOT_BF16
+    for (int i = 0; i < count; i += WIDTH) {
+        Unsigned bits = (Unsigned)load(x + i);
+        bits += 0x7fff + ((bits >> 16) & 1); /* to the nearest, ties to even */
+        Halves half = __builtin_convertvector(bits >> 16, Halves);
+        memcpy(to + i, &half, sizeof half);
+    }
+#else
+    memcpy(to, x, sizeof(float) * count);
+#endif
+}
+
+/* `rows` <= TILE_ROWS rows of y (stride `wide`) from `panels` <= TILE_PANELS panels; both are constants where
+ * this is inlined, so that sums stay in registers. */
+INLINE void NAME(tile)(const uint16_t *weight, const INPUT *x, float *y, int inputs, int x_stride, int wide,
+                       const int rows, const int panels) {
+    Floats sums[TILE_ROWS][TILE_PANELS * VECTORS];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < panels * VECTORS; v++) sums[r][v] = (Floats){0};
+    for (int pair = 0; pair < inputs / 2; pair++) {
+        for (int v = 0; v < panels * VECTORS; v++) {
+            Unsigned both;
+            size_t panel = (size_t)(v / VECTORS) * inputs * LANES;
+            memcpy(&both, weight + panel + 2 * ((size_t)pair * LANES + v % VECTORS * WIDTH), sizeof both);
+#if DOT_BF16
+            for (int r = 0; r < rows; r++) {
+                int32_t twice;
+                memcpy(&twice, x + (size_t)r * x_stride + 2 * pair, sizeof twice);
+                sums[r][v] = (Floats)_mm512_dpbf16_ps((__m512)sums[r][v], (__m512bh)both,
+                                                      (__m512bh)_mm512_set1_epi32(twice));
+            }
+#else
+            Floats even = (Floats)(both << 16), odd = (Floats)(both & 0xffff0000u);
+            for (int r = 0; r < rows; r++) {
+                const float *row = x + (size_t)r * x_stride + 2 * pair;
+                sums[r][v] += even * row[0];
+                sums[r][v] += odd * row[1];
+            }
+#endif
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < panels * VECTORS; v++) store(y + (size_t)r * wide + v * WIDTH, sums[r][v]);
+}
+
+/* y (rows, outputs) = x (rows, inputs) times the matrix's transpose; rows of x are `x_stride` apart. */
+static void NAME(product)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
+                          int outputs) {
+    for (int p = 0; p < outputs / LANES; p += TILE_PANELS) {
+        int panels = outputs / LANES - p < TILE_PANELS ? outputs / LANES - p : TILE_PANELS;
+        const uint16_t *panel = weight + (size_t)p * inputs * LANES;
+        for (int r = 0; r < rows; r += TILE_ROWS) {
+            const INPUT *from_row = x + (size_t)r * x_stride;
+            float *into = y + (size_t)r * outputs + p * LANES;
+            int left = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
+            if (panels < TILE_PANELS) {
+                for (int one = 0; one < panels; one++)
+                    for (int row = 0; row < left; row++)
+                        NAME(tile)(panel + (size_t)one * inputs * LANES, from_row + (size_t)row * x_stride,
+                                   into + (size_t)row * outputs + one * LANES, inputs, x_stride, outputs, 1, 1);
+                continue;
+            }
+            switch (left) {
+#define ROWS(n)                                                                                              \
+    case n:                                                                                                  \
+        NAME(tile)(panel, from_row, into, inputs, x_stride, outputs, n, TILE_PANELS);                        \
+        break;
+                ROWS(1)
+#if TILE_ROWS > 1
+                ROWS(2)
+#endif
+#if TILE_ROWS > 2
+                ROWS(3)
+                ROWS(4)
+#endif
+#if TILE_ROWS > 4
+                ROWS(5)
+                ROWS(6)
+                ROWS(7)
+                ROWS(8)
+#endif
+#undef ROWS
+            }
+        }
+    }
+}
+
+INLINE Floats NAME(choose)(Signed which, Floats yes, Floats no) {
+    return (Floats)(((Signed)yes & which) | ((Signed)no & ~which));
+}
+
+INLINE Floats NAME(exponential)(Floats x) {
+    /* 2^(n + f), n whole and f within half of 0; Taylor's polynomial of 2^f is good to 2e-7 there. */
+    const float shift = 12582912.0f;
+    Floats t = x * 1.44269504088896f;
+    Floats rounded = t + shift;
+    Floats f = t - (rounded - shift);
+    Floats y = f * 1.5403530e-4f + 1.3333558e-3f;
+    y = y * f + 9.6181291e-3f;
+    y = y * f + 5.5504109e-2f;
+    y = y * f + 2.4022651e-1f;
+    y = y * f + 6.9314718e-1f;
+    y = y * f + 1.0f;
+    Signed power = (Signed)rounded - 0x4b400000;
+    Floats out = (Floats)((Signed)y + (power << 23));
+    return (Floats)((Signed)out & (x > -87.0f));
+}
+
+INLINE float NAME(sum)(Floats x) {
+    float total = 0;
+    for (int i = 0; i < WIDTH; i++) total += x[i];
+    return total;
+}
+
+INLINE float NAME(inverse_rms)(const float *x, int count, float eps) {
+    Floats squares = {0};
+    for (int i = 0; i < count; i += WIDTH) squares += load(x + i) * load(x + i);
+    return 1.0f / sqrtf(NAME(sum)(squares) / count + eps);
+}
+
+/* to = x over its root mean square, times `weight` where there is one. */
+INLINE void NAME(norm)(const float *x, const float *weight, float *to, int count, float eps) {
+    float scale = NAME(inverse_rms)(x, count, eps);
+    for (int i = 0; i < count; i += WIDTH) {
+        Floats y = load(x + i) * scale;
+        store(to + i, weight ? y * load(weight + i) : y);
+    }
+}
+
+/* to = x over its root mean square, as products take it. */
+INLINE void NAME(normed_input)(const float *x, INPUT *to, int count, float eps) {
+    float y[MOST_HIDDEN];
+    NAME(norm)(x, 0, y, count, eps);
+    NAME(round_rows)(y, to, count);
+}
+
+/* Query, key and value heads of one token, normed and turned, from y; keys and values go where they stay. */
+static void NAME(heads_of)(const Layer *layer, const Model *model, const float *y, const float *cosine,
+                           const float *sine, float *queries, float *key, float *value) {
+    int d = layer->head_dim, half = d / 2;
+    float normed[MOST_HIDDEN];
+    for (int head = 0; head < model->heads + layer->kv_heads; head++) {
+        int is_key = head >= model->heads;
+        const float *weight = is_key ? layer->k_norm : layer->q_norm;
+        float *to = is_key ? key + (head - model->heads) * d : queries + head * d;
+        NAME(norm)(y + head * d, weight, normed, d, model->eps);
+        for (int i = 0; i < half; i += WIDTH) {
+            Floats first = load(normed + i), second = load(normed + half + i);
+            Floats c = load(cosine + i), s = load(sine + i);
+            store(to + i, first * c - second * s);
+            store(to + half + i, second * c + first * s);
+        }
+    }
+    /* The values of full layers are the keys as they were before their norm's weight and rotation. */
+    const float *values = y + (model->heads + (layer->own_values ? layer->kv_heads : 0)) * d;
+    for (int head = 0; head < layer->kv_heads; head++)
+        NAME(norm)(values + head * d, 0, value + head * d, d, model->eps);
+}
+
+/* `count` keys or values of `d` numbers each as floats: where they are, or in `room`. */
+INLINE const float *NAME(as_floats)(const void *at, size_t offset, int count, int is_bf16, float *room) {
+    if (!is_bf16) return (const float *)at + offset;
+    const uint16_t *from = (const uint16_t *)at + offset;
+    for (int i = 0; i < count; i += WIDTH) {
+        Halves half;
+        memcpy(&half, from + i, sizeof half);
+        store(room + i, (Floats)(__builtin_convertvector(half, Unsigned) << 16));
+    }
+    return room;
+}
+
+INLINE void NAME(keep)(const float *x, void *at, size_t offset, int count, int is_bf16) {
+    if (!is_bf16) {
+        memcpy((float *)at + offset, x, sizeof(float) * count);
+        return;
+    }
+    uint16_t *to = (uint16_t *)at + offset;
+    for (int i = 0; i < count; i += WIDTH) {
+        Unsigned bits = (Unsigned)load(x + i);
+        bits += 0x7fff + ((bits >> 16) & 1);
+        Halves half = __builtin_convertvector(bits >> 16, Halves);
+        memcpy(to + i, &half, sizeof half);
+    }
+}
+
+/* Scores of 16 queries, turned on their side (d, 16), for `count` <= TILE_KEYS keys (count, d): (count, 16). */
+INLINE void NAME(scores)(const float *queries, const float *keys, float *to, int d, const int count) {
+    Floats sums[TILE_KEYS][VECTORS];
+    for (int k = 0; k < count; k++)
+        for (int v = 0; v < VECTORS; v++) sums[k][v] = (Floats){0};
+    for (int i = 0; i < d; i++)
+        for (int v = 0; v < VECTORS; v++) {
+            Floats query = load(queries + i * LANES + v * WIDTH);
+            for (int k = 0; k < count; k++) sums[k][v] += query * keys[k * d + i];
+        }
+    for (int k = 0; k < count; k++)
+        for (int v = 0; v < VECTORS; v++) store(to + k * LANES + v * WIDTH, sums[k][v]);
+}
+
+INLINE void NAME(all_scores)(const float *queries, const void *keys, size_t offset, int count, int is_bf16,
+                             float *to, int d) {
+    float room[TILE_KEYS * MOST_HEAD_DIM];
+    int k = 0;
+    for (; k + TILE_KEYS <= count; k += TILE_KEYS) {
+        const float *tile = NAME(as_floats)(keys, offset + (size_t)k * d, TILE_KEYS * d, is_bf16, room);
+        NAME(scores)(queries, tile, to + (size_t)k * LANES, d, TILE_KEYS);
+    }
+    for (; k < count; k++) {
+        const float *one = NAME(as_floats)(keys, offset + (size_t)k * d, d, is_bf16, room);
+        NAME(scores)(queries, one, to + (size_t)k * LANES, d, 1);
+    }
+}
+
+/* out (16, d) += weights (count, 16) times values (count, d), for `lanes` lanes from `lane` on. */
+INLINE void NAME(mix)(const float *weights, const float *values, float *out, int count, int d, int lane,
+                      const int lanes, int column, const int vectors) {
+    Floats sums[MIX_LANES][MIX_VECTORS];
+    for (int l = 0; l < lanes; l++)
+        for (int v = 0; v < vectors; v++) sums[l][v] = load(out + (size_t)(lane + l) * d + column + v * WIDTH);
+    for (int k = 0; k < count; k++)
+        for (int v = 0; v < vectors; v++) {
+            Floats value = load(values + (size_t)k * d + column + v * WIDTH);
+            for (int l = 0; l < lanes; l++) sums[l][v] += value * weights[(size_t)k * LANES + lane + l];
+        }
+    for (int l = 0; l < lanes; l++)
+        for (int v = 0; v < vectors; v++) store(out + (size_t)(lane + l) * d + column + v * WIDTH, sums[l][v]);
+}
+
+INLINE void NAME(mix_all)(const float *weights, const void *values, size_t offset, int count, int is_bf16,
+                          float *out, int d, int lane, int end) {
+    float room[MIXED_KEYS * MOST_HEAD_DIM];
+    for (int k = 0; k < count; k += MIXED_KEYS) {
+        int some = count - k < MIXED_KEYS ? count - k : MIXED_KEYS;
+        const float *v = NAME(as_floats)(values, offset + (size_t)k * d, some * d, is_bf16, room);
+        const float *w = weights + (size_t)k * LANES;
+        int l = lane;
+        for (; l + MIX_LANES <= end; l += MIX_LANES) {
+            int column = 0;
+            for (; column + MIX_VECTORS * WIDTH <= d; column += MIX_VECTORS * WIDTH)
+                NAME(mix)(w, v, out, some, d, l, MIX_LANES, column, MIX_VECTORS);
+            for (; column < d; column += WIDTH) NAME(mix)(w, v, out, some, d, l, MIX_LANES, column, 1);
+        }
+        for (; l < end; l++)
+            for (int column = 0; column < d; column += WIDTH) NAME(mix)(w, v, out, some, d, l, 1, column, 1);
+    }
+}
+
+/* What up to 16 queries of one key-value head see: `used` of them, from `lane` on behind token `from`.
+ *
+ * There is a lane for each query head of the group, for each token; `queries` (tokens, heads, d) are those of
+ * the tokens from `from` on, `out` likewise. */
+static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys *keys, int kv, int from, int begin,
+                               int used, const float *queries, float *out, float *scratch) {
+    int d = layer->head_dim, heads = pass->model->heads, group = heads / layer->kv_heads;
+    int first = from * group + begin; /* the block's first lane, counted from the first token of all */
+    int own_count = pass->most_own, shared = keys->shared_count, total = shared + own_count;
+    float *turned = scratch, *scores = turned + d * LANES, *mixed = scores + (size_t)total * LANES;
+    memset(turned, 0, sizeof(float) * d * LANES);
+    for (int lane = 0; lane < used; lane++) {
+        int token = (begin + lane) / group, head = kv * group + (begin + lane) % group;
+        const float *query = queries + ((size_t)token * heads + head) * d;
+        for (int i = 0; i < d; i++) turned[i * LANES + lane] = query[i];
+    }
+    NAME(all_scores)(turned, keys->shared_k, kv * keys->shared_head, shared, keys->shared_bf16, scores, d);
+    float *own = scores + (size_t)shared * LANES;
+    for (int i = 0; i < own_count * LANES; i++) own[i] = -INFINITY;
+    int lanes_of_row = pass->count * group;
+    for (int lane = 0; lane < used;) { /* lanes of one row after those of another */
+        int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
+        end = end < used ? end : used;
+        int seen = pass->at[row] + pass->count;
+        float *part = mixed; /* not needed yet */
+        NAME(all_scores)(turned, keys->own_k, row * keys->own_row + kv * keys->own_head, seen, keys->own_bf16, part,
+                         d);
+        for (int k = 0; k < seen; k++)
+            for (int l = lane; l < end; l++) own[k * LANES + l] = part[k * LANES + l];
+        lane = end;
+    }
+    if (!pass->causal) {
+        for (int i = pass->columns * LANES; i < own_count * LANES; i++) own[i] = -INFINITY;
+    } else {
+        for (int lane = 0; lane < used; lane++) {
+            int token = (first + lane) / group, column = pass->at[token / pass->count] + token % pass->count;
+            for (int k = column + 1; k < own_count; k++) own[k * LANES + lane] = -INFINITY;
+            int oldest = keys->window ? shared + column - keys->window + 1 : 0; /* as an index into all */
+            for (int k = 0; k < oldest; k++) scores[(size_t)k * LANES + lane] = -INFINITY;
+        }
+    }
+    float whole[LANES];
+    for (int v = 0; v < LANES; v += WIDTH) {
+        Floats most = load(scores + v), sum = {0};
+        for (int k = 1; k < total; k++) {
+            Floats x = load(scores + (size_t)k * LANES + v);
+            most = NAME(choose)(x > most, x, most);
+        }
+        for (int k = 0; k < total; k++) {
+            Floats weight = NAME(exponential)(load(scores + (size_t)k * LANES + v) - most);
+            sum += weight;
+            store(scores + (size_t)k * LANES + v, weight);
+        }
+        store(whole + v, sum);
+    }
+    memset(mixed, 0, sizeof(float) * d * LANES);
+    NAME(mix_all)(scores, keys->shared_v, kv * keys->shared_head, shared, keys->shared_bf16, mixed, d, 0, used);
+    for (int lane = 0; lane < used;) {
+        int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
+        end = end < used ? end : used;
+        NAME(mix_all)(own, keys->own_v, row * keys->own_row + kv * keys->own_head, pass->at[row] + pass->count,
+                      keys->own_bf16, mixed, d, lane, end);
+        lane = end;
+    }
+    for (int lane = 0; lane < used; lane++) {
+        int token = (begin + lane) / group, head = kv * group + (begin + lane) % group;
+        float scale = 1.0f / whole[lane];
+        float *to = out + ((size_t)token * heads + head) * d;
+        for (int i = 0; i < d; i += WIDTH) store(to + i, load(mixed + lane * d + i) * scale);
+    }
+}
+
+INLINE void NAME(gate)(float *gates, const float *ups, int count) {
+    for (int i = 0; i < count; i += WIDTH) {
+        Floats x = load(gates + i);
+        /* gelu with tanh: x * sigmoid(2 u) */
+        Floats u = (x * x * x * 0.044715f + x) * -1.5957691216057308f;
+        u = NAME(choose)(u > 80.0f, (Floats){0} + 80.0f, u);
+        store(gates + i, x / (NAME(exponential)(u) + 1.0f) * load(ups + i));
+    }
+}
+
+/* The tokens `from` to `to` of all rows' tokens up to where keys and values are written: queries go to `queries`.
+ * Scratch is as `scratch_floats` says. */
+static void NAME(project)(const Pass *pass, int index, int from, int to, const float *x, float *queries,
+                          float *scratch) {
+    const Model *model = pass->model;
+    const Layer *layer = model->layer + index;
+    const Keys *keys = pass->keys + index;
+    int tokens = to - from, hidden = model->hidden, d = layer->head_dim;
+    int width = model->heads * d, kv_width = layer->kv_heads * d;
+    int joined = width + kv_width * (layer->own_values ? 2 : 1);
+    INPUT *input = (INPUT *)scratch;
+    float *y = scratch + (size_t)tokens * model->widest;
+    for (int t = 0; t < tokens; t++)
+        NAME(normed_input)(x + (size_t)(from + t) * hidden, input + (size_t)t * hidden, hidden, model->eps);
+    NAME(product)(layer->qkv, input, y, tokens, hidden, hidden, joined);
+    for (int t = 0; t < tokens; t++) {
+        int row = (from + t) / pass->count, column = pass->at[row] + (from + t) % pass->count;
+        size_t position = (size_t)(pass->start + column) * (d / 2);
+        float key[MOST_HIDDEN], value[MOST_HIDDEN];
+        NAME(heads_of)(layer, model, y + (size_t)t * joined, keys->cosine + position, keys->sine + position,
+                       queries + (size_t)t * width, key, value);
+        for (int kv = 0; kv < layer->kv_heads; kv++) {
+            size_t offset = row * keys->own_row + kv * keys->own_head + (size_t)column * d;
+            NAME(keep)(key + kv * d, keys->own_k, offset, d, keys->own_bf16);
+            NAME(keep)(value + kv * d, keys->own_v, offset, d, keys->own_bf16);
+        }
+    }
+}
+
+/* The same tokens from there on: what they see, and what they make of it. */
+static void NAME(finish)(const Pass *pass, int index, int from, int to, float *x, const float *queries,
+                         float *scratch) {
+    const Model *model = pass->model;
+    const Layer *layer = model->layer + index;
+    const Keys *keys = pass->keys + index;
+    int tokens = to - from, hidden = model->hidden, width = model->heads * layer->head_dim;
+    int wide = model->mlp + model->expert, group = model->heads / layer->kv_heads;
+    INPUT *input = (INPUT *)scratch;
+    float *y = scratch + (size_t)tokens * model->widest, *other = y + (size_t)tokens * model->widest;
+    float *rest = other + (size_t)tokens * model->widest;
+    float *attended = y;
+    for (int kv = 0; kv < layer->kv_heads; kv++)
+        for (int lane = 0; lane < tokens * group; lane += LANES)
+            NAME(attend_block)(pass, layer, keys, kv, from, lane,
+                               tokens * group - lane < LANES ? tokens * group - lane : LANES, queries, attended,
+                               rest);
+    NAME(round_rows)(attended, input, tokens * width);
+    NAME(product)(layer->out, input, other, tokens, width, width, hidden);
+    for (int t = 0; t < tokens; t++) {
+        float *at = x + (size_t)(from + t) * hidden, normed[MOST_HIDDEN];
+        NAME(norm)(other + (size_t)t * hidden, layer->after_attention, normed, hidden, model->eps);
+        for (int i = 0; i < hidden; i += WIDTH) store(at + i, load(at + i) + load(normed + i));
+        NAME(normed_input)(at, input + (size_t)t * hidden, hidden, model->eps);
+    }
+    NAME(product)(layer->gate, input, y, tokens, hidden, hidden, wide);
+    NAME(product)(layer->up, input, other, tokens, hidden, hidden, wide);
+    NAME(gate)(y, other, tokens * wide);
+    NAME(round_rows)(y, input, tokens * wide);
+    NAME(product)(layer->mlp_down, input, y, tokens, model->mlp, wide, hidden);
+    NAME(product)(layer->expert_down, input + model->mlp, other, tokens, model->expert, wide, hidden);
+    for (int t = 0; t < tokens; t++) {
+        float *at = x + (size_t)(from + t) * hidden, dense[MOST_HIDDEN], expert[MOST_HIDDEN];
+        NAME(norm)(y + (size_t)t * hidden, layer->after_mlp, dense, hidden, model->eps);
+        NAME(norm)(other + (size_t)t * hidden, layer->after_expert, expert, hidden, model->eps);
+        for (int i = 0; i < hidden; i += WIDTH) store(dense + i, load(dense + i) + load(expert + i));
+        NAME(norm)(dense, layer->after_both, dense, hidden, model->eps);
+        float scalar = layer->scalars[pass->encoder];
+        for (int i = 0; i < hidden; i += WIDTH) store(at + i, (load(at + i) + load(dense + i)) * scalar);
+    }
+}
+
+static void NAME(last_norm)(const Pass *pass, int from, int to, float *x) {
+    int hidden = pass->model->hidden;
+    for (int t = from; t < to; t++)
+        NAME(norm)(x + (size_t)t * hidden, 0, x + (size_t)t * hidden, hidden, pass->model->eps);
+}
+
+#undef INPUT
+#undef Floats
+#undef Unsigned
+#undef Signed
+#undef Halves
+#undef VECTORS
+#undef load
+#undef store

@@ -1,0 +1,299 @@
+/* The layers of a dense DiffusionGemma for a CPU, in one call: no interpreter and no lock of one in between.
+ *
+ * Plain C with vectors as GCC and Clang know them. What is computed is in kernels.h, once for each instruction
+ * set; here is what they share, which of them this processor has, and the threads. Nothing here allocates: all
+ * memory is the caller's.
+ */
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+
+#define LANES 16
+#define MOST_HIDDEN 4096 /* numbers in the residual stream, and in all heads of keys */
+#define MOST_HEAD_DIM 512
+#define MIXED_KEYS 16
+
+/* The structures are laid out by engine/native/compiled.py likewise. */
+
+typedef struct {
+    const uint16_t *qkv, *out, *gate, *up, *mlp_down, *expert_down; /* in panels */
+    const float *q_norm, *k_norm, *after_attention, *after_mlp, *after_expert, *after_both;
+    float scalars[2]; /* the denoiser's, the encoder's */
+    int32_t kv_heads, head_dim, own_values;
+} Layer;
+
+typedef struct {
+    const Layer *layer;
+    int32_t layers, hidden, heads, mlp, expert;
+    int32_t widest; /* the most numbers of a token between two products */
+    float eps;
+} Model;
+
+/* What a layer's queries look at: what all rows share, and behind it each row's own. Strides count numbers;
+ * tokens follow each other. */
+typedef struct {
+    const void *shared_k, *shared_v;
+    void *own_k, *own_v;
+    const float *cosine, *sine; /* (positions, head_dim / 2) */
+    int64_t shared_head, own_row, own_head;
+    int32_t shared_count, window; /* window 0: none */
+    int32_t shared_bf16, own_bf16;
+} Keys;
+
+typedef struct {
+    const Model *model;
+    const Keys *keys;
+    const int32_t *at; /* each row's column of its first token */
+    int32_t rows, count; /* of tokens in each row */
+    int32_t start; /* position of column 0 */
+    int32_t causal, encoder;
+    int32_t columns;  /* of its own that a token sees where not causal */
+    int32_t most_own; /* columns that the longest row has */
+} Pass;
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(x) JOIN(x, SET)
+
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define BEGIN_SET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define END_SET PRAGMA(clang attribute pop)
+#else
+#define BEGIN_SET(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define END_SET PRAGMA(GCC pop_options)
+#endif
+
+/* What every processor of the platform has. */
+#define WIDTH 4
+#define TILE_ROWS 4
+#define TILE_PANELS 1
+#define TILE_KEYS 4
+#define MIX_LANES 4
+#define MIX_VECTORS 4
+#define DOT_BF16 0
+#define SET plain
+#include "kernels.h"
+#undef SET
+
+#if defined(__x86_64__)
+#undef WIDTH
+#undef MIX_VECTORS
+#define WIDTH 8 /* 16 registers */
+#define MIX_VECTORS 2
+BEGIN_SET("avx2,fma")
+#define SET avx2
+#include "kernels.h"
+#undef SET
+END_SET
+
+#undef WIDTH
+#undef TILE_ROWS
+#undef TILE_PANELS
+#undef TILE_KEYS
+#undef MIX_VECTORS
+#define WIDTH 16 /* 32 registers */
+#define TILE_ROWS 8
+#define TILE_PANELS 2
+#define TILE_KEYS 8
+#define MIX_VECTORS 4
+BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,fma")
+#define SET avx512
+#include "kernels.h"
+#undef SET
+END_SET
+
+#undef DOT_BF16
+#define DOT_BF16 1
+BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")
+#define SET avx512bf16
+#include "kernels.h"
+#undef SET
+END_SET
+#endif
+
+typedef struct {
+    const char *name;
+    void (*project)(const Pass *, int, int, int, const float *, float *, float *);
+    void (*finish)(const Pass *, int, int, int, float *, const float *, float *);
+    void (*last_norm)(const Pass *, int, int, float *);
+} Set;
+
+#define AS_SET(name) {#name, project_##name, finish_##name, last_norm_##name}
+
+/* The slowest first. */
+static const Set sets[] = {
+    AS_SET(plain),
+#if defined(__x86_64__)
+    AS_SET(avx2),
+    AS_SET(avx512),
+    AS_SET(avx512bf16),
+#endif
+};
+
+static int has(int set) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    switch (set) {
+        case 1: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        case 2: return avx512;
+        case 3: return avx512 && __builtin_cpu_supports("avx512bf16");
+    }
+#endif
+    return set == 0;
+}
+
+/* How many instruction sets there are kernels for, the slowest first. */
+EXPORT int infill_sets(void) { return sizeof sets / sizeof *sets; }
+
+/* The name of one, and NULL where this processor does not have it. */
+EXPORT const char *infill_set(int set) { return set >= 0 && set < infill_sets() && has(set) ? sets[set].name : 0; }
+
+/* Scratch of some tokens, in floats. */
+static size_t part_floats(const Pass *pass, int tokens) {
+    size_t lanes = 0;
+    for (int i = 0; i < pass->model->layers; i++) {
+        size_t own = pass->most_own, d = pass->model->layer[i].head_dim;
+        size_t floats = LANES * (d + pass->keys[i].shared_count + own + (own > d ? own : d));
+        lanes = floats > lanes ? floats : lanes;
+    }
+    return (size_t)tokens * 4 * pass->model->widest + lanes;
+}
+
+/* Floats of scratch that `infill_run` needs with up to `threads` threads. */
+EXPORT size_t infill_scratch(const Pass *pass, int threads) {
+    /* However many parts there are, each but the last has one token more than its share at most. */
+    return part_floats(pass, pass->rows * pass->count + threads) + (threads - 1) * part_floats(pass, 0);
+}
+
+/* A pass on its way: each of its parts takes some of the tokens through all layers. */
+typedef struct {
+    const Pass *pass;
+    const Set *set;
+    float *x, *scratch;
+    int parts;
+    atomic_int written; /* how often a part has written a layer's keys */
+} Job;
+
+static void pause_a_little(int times) {
+    if (times > 4096) {
+        sched_yield();
+        return;
+    }
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+}
+
+static void run_part(Job *job, int part) {
+    const Pass *pass = job->pass;
+    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts;
+    int from = part * each < tokens ? part * each : tokens, to = from + each < tokens ? from + each : tokens;
+    float *queries = job->scratch + part * part_floats(pass, each);
+    float *scratch = queries + (size_t)each * pass->model->widest;
+    for (int layer = 0; layer < pass->model->layers; layer++) {
+        job->set->project(pass, layer, from, to, job->x, queries, scratch);
+        /* The only thing tokens know of each other are keys and values. */
+        atomic_fetch_add(&job->written, 1);
+        int wanted = job->parts * (layer + 1);
+        for (int times = 0; atomic_load(&job->written) < wanted; times++) pause_a_little(times);
+        job->set->finish(pass, layer, from, to, job->x, queries, scratch);
+    }
+    job->set->last_norm(pass, from, to, job->x);
+}
+
+/* Helping threads: one job at a time; whoever finds them at work does without them. */
+
+#define MOST_HELPERS 15
+#define FEW_TOKENS 8 /* that no second thread is woken for */
+
+static pthread_mutex_t helpers_free = PTHREAD_MUTEX_INITIALIZER; /* held while a job is theirs */
+static pthread_mutex_t helpers_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t helpers_called = PTHREAD_COND_INITIALIZER;
+static int helpers; /* that were started */
+static unsigned long helpers_began[MOST_HELPERS + 1]; /* the round each was started in */
+static Job *helpers_job;
+static unsigned long helpers_round;
+static int helpers_wanted;
+static atomic_int helpers_done;
+
+static void *help(void *argument) {
+    int part = (int)(intptr_t)argument;
+    unsigned long seen = helpers_began[part];
+    for (;;) {
+        pthread_mutex_lock(&helpers_lock);
+        while (helpers_round == seen) pthread_cond_wait(&helpers_called, &helpers_lock);
+        seen = helpers_round;
+        Job *job = part <= helpers_wanted ? helpers_job : 0;
+        pthread_mutex_unlock(&helpers_lock);
+        if (job) {
+            run_part(job, part);
+            atomic_fetch_add(&helpers_done, 1);
+        }
+    }
+    return 0;
+}
+
+static void helpers_are_gone(void) { /* in the child of a fork */
+    helpers = 0;
+    pthread_mutex_init(&helpers_free, 0);
+    pthread_mutex_init(&helpers_lock, 0);
+    pthread_cond_init(&helpers_called, 0);
+}
+
+static int start_helpers(int wanted) {
+    static int watched;
+    if (!watched) {
+        pthread_atfork(0, 0, helpers_are_gone);
+        watched = 1;
+    }
+    while (helpers < wanted) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        helpers_began[helpers + 1] = helpers_round;
+        int failed = pthread_create(&thread, &attributes, help, (void *)(intptr_t)(helpers + 1));
+        pthread_attr_destroy(&attributes);
+        if (failed) break;
+        helpers++;
+    }
+    return helpers < wanted ? helpers : wanted;
+}
+
+/* Run all layers over x (rows * count, hidden), in place, the last norm without its weight included. Keys and
+ * values of these tokens are written to their rows' own. */
+EXPORT void infill_run(const Pass *pass, int set, float *x, float *scratch, int threads) {
+    Job job = {.pass = pass, .set = sets + set, .x = x, .scratch = scratch, .parts = 1};
+    int most = pass->rows * pass->count / FEW_TOKENS < threads ? pass->rows * pass->count / FEW_TOKENS : threads;
+    int wanted = most - 1 < MOST_HELPERS ? most - 1 : MOST_HELPERS;
+    if (wanted < 1 || pthread_mutex_trylock(&helpers_free) != 0) {
+        run_part(&job, 0);
+        return;
+    }
+    wanted = start_helpers(wanted);
+    job.parts = wanted + 1;
+    atomic_store(&helpers_done, 0);
+    pthread_mutex_lock(&helpers_lock);
+    helpers_job = &job;
+    helpers_wanted = wanted;
+    helpers_round++;
+    pthread_cond_broadcast(&helpers_called);
+    pthread_mutex_unlock(&helpers_lock);
+    run_part(&job, 0);
+    for (int times = 0; atomic_load(&helpers_done) < wanted; times++) pause_a_little(times);
+    pthread_mutex_unlock(&helpers_free);
+}

@@ -1,0 +1,274 @@
+"""The layers in C compute what the same layers in torch do, with every instruction set this processor has."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import engine.packed
+from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.continuation import Continuation
+from engine.folded import FoldedLayer, fold
+from engine.hardware import fastest
+from engine.model import DiffusionGemma
+from engine.native import NativeGemma, can_run, library, why_not
+from engine.network import Network
+from engine.packed import PackedGemma
+from engine.reading import read
+from engine.weights import load_model
+from tests.engine.checkpoints import write_reference_checkpoint
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 128,
+    "head_dim": 32,
+    "global_head_dim": 64,
+    "num_experts": 1,
+    "top_k_experts": 1,
+}
+"""Sliding layers of two KV heads for four query heads and a window of 8, full ones of one that is its own
+value."""
+
+PREFIX = [int(i) for i in torch.randint(0, 128, (29,), generator=torch.Generator().manual_seed(3))]
+
+code = library()
+sets = {} if code is None else code.sets
+needs_library = pytest.mark.skipif(code is None, reason=f"not built: {why_not()}")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGemma:
+    folder = tmp_path_factory.mktemp("dense")
+    write_reference_checkpoint(folder, **SHAPE)
+    return load_model(folder).requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def torchs(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> PackedGemma:
+    """The same layers in torch, their matrices rounded as C has them and all else in float32."""
+
+    def rounded(layer: torch.nn.Module, config: Any) -> FoldedLayer:
+        folded = fold(layer, config)
+        names = ("qkv", "out", "gate", "up", "down", "expert_down")
+        return replace(folded, **{name: getattr(folded, name).bfloat16().float() for name in names})
+
+    monkeypatch.setattr(engine.packed, "fold", rounded)
+    return PackedGemma(model, torch.float32)
+
+
+def native(model: DiffusionGemma, instructions: int | None = None) -> NativeGemma:
+    assert code is not None
+    return NativeGemma(model, torch.float32, code, instructions)
+
+
+def cached(network: Network, dtype: torch.dtype = torch.float32) -> PrefixCache:
+    cache = PrefixCache(network.config, dtype=dtype, device=torch.device("cpu"))
+    with torch.inference_mode():
+        encode_prefix(network, cache, PREFIX)
+    return cache
+
+
+def tokens(rows: int, count: int) -> torch.Tensor:
+    return torch.randint(0, 128, (rows, count), generator=torch.Generator().manual_seed(rows * 100 + count))
+
+
+def written(network: Network, rows: int, count: int) -> torch.Tensor:
+    """States of rows at different places behind a prefix, the second time where the first has been."""
+    cache = cached(network)
+    room = Continuation(cache, len(cache), rows, 40)
+    at = [0] * rows
+    with torch.inference_mode():
+        first = network.encode(tokens(rows, count), room.positions(at, count), room.attend(at, count))
+        at = [index % (count + 1) for index in range(rows)]
+        second = network.encode(tokens(rows, 5), room.positions(at, 5), room.attend(at, 5))
+    return torch.cat((first.flatten(0, 1), second.flatten(0, 1)))
+
+
+def denoised(network: Network, rows: int, count: int, *, seen: int | None = None) -> torch.Tensor:
+    cache = cached(network)
+    positions = torch.arange(len(cache), len(cache) + count)[None]
+    attend = over_cache(cache, seen)
+    with torch.inference_mode():
+        first = network.denoise(tokens(rows, count), positions, attend, None)
+        soft = network.mean_embed(network.logits(first).softmax(-1).flatten(0, 1)).view_as(first)
+        second = network.denoise(tokens(rows, count).flip(0), positions, attend, soft)
+    return torch.cat((first[:, :seen], second[:, :seen]))
+
+
+def close(found: torch.Tensor, want: torch.Tensor, instructions: str) -> None:
+    """Equal but for rounding; where products take bfloat16, so are what goes into them."""
+    if "bf16" in instructions:
+        assert (found - want).norm() <= 4e-2 * want.norm()
+    else:
+        torch.testing.assert_close(found, want, atol=2e-4, rtol=0)
+
+
+@needs_library
+@pytest.mark.parametrize("instructions", sets, ids=lambda number: sets[number])
+class TestEverySet:
+    @pytest.mark.parametrize(("rows", "count"), [(1, 1), (1, 8), (3, 4), (8, 1), (5, 13), (2, 33)])
+    def test_written(
+        self, model: DiffusionGemma, torchs: PackedGemma, instructions: int, rows: int, count: int
+    ) -> None:
+        close(
+            written(native(model, instructions), rows, count),
+            written(torchs, rows, count),
+            sets[instructions],
+        )
+
+    @pytest.mark.parametrize(
+        ("rows", "count", "seen"), [(1, 16, None), (1, 64, 51), (4, 32, None), (3, 7, 6)]
+    )
+    def test_denoised(
+        self,
+        model: DiffusionGemma,
+        torchs: PackedGemma,
+        instructions: int,
+        rows: int,
+        count: int,
+        seen: int | None,
+    ) -> None:
+        close(
+            denoised(native(model, instructions), rows, count, seen=seen),
+            denoised(torchs, rows, count, seen=seen),
+            sets[instructions],
+        )
+
+    def test_keys_and_values_in_bfloat16(
+        self, model: DiffusionGemma, torchs: PackedGemma, instructions: int
+    ) -> None:
+        theirs, ours = cached(torchs), cached(native(model, instructions), torch.bfloat16)
+        for layer in range(len(model.config.layers)):
+            for want, found in zip(theirs.read(layer), ours.read(layer), strict=True):
+                assert (found.float() - want).norm() <= 4e-2 * want.norm()
+
+
+@needs_library
+def test_a_prompt_in_pieces_is_the_prompt_at_once(model: DiffusionGemma) -> None:
+    network = native(model)
+    whole, pieces = (
+        cached(network),
+        PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu")),
+    )
+    with torch.inference_mode():
+        for end in (1, 9, 11, len(PREFIX)):
+            encode_prefix(network, pieces, PREFIX[:end])
+    for layer in range(len(model.config.layers)):
+        for want, found in zip(whole.read(layer), pieces.read(layer), strict=True):
+            torch.testing.assert_close(found, want, atol=1e-2, rtol=1e-2)
+
+
+@needs_library
+def test_reading_sees_no_padding(model: DiffusionGemma, torchs: PackedGemma) -> None:
+    found, want = (read(n, cached(n), PREFIX[:9], views=2, seed=1) for n in (native(model), torchs))
+    assert found[0] == pytest.approx(want[0], rel=0.1, abs=1e-3)
+
+
+@needs_library
+def test_positions_past_the_first_table(model: DiffusionGemma, torchs: PackedGemma) -> None:
+    states = []
+    for network in (native(model, 0), torchs):
+        cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+        with torch.inference_mode():
+            encode_prefix(network, cache, PREFIX)  # a small table first
+            encode_prefix(network, cache, [5, *PREFIX * 40])
+            states.append(cache.ended)
+    assert states[0] is not None
+    assert states[1] is not None
+    torch.testing.assert_close(*states, atol=5e-4, rtol=0)
+
+
+@needs_library
+def test_threads_change_nothing(model: DiffusionGemma) -> None:
+    network = native(model)
+    both = denoised(network, 4, 32)
+    torch.set_num_threads(1)
+    assert denoised(network, 4, 32).equal(both)
+
+
+@needs_library
+def test_several_at_once_are_as_one(model: DiffusionGemma) -> None:
+    """Helping threads have one job at a time, and whoever finds them at work does without."""
+    network = native(model)
+    want = denoised(network, 4, 32)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: denoised(network, 4, 32), range(24)):
+            assert found.equal(want)
+
+
+@needs_library
+def test_others_of_the_interpreter_go_on_meanwhile(model: DiffusionGemma) -> None:
+    network, counted, done = native(model), [0], threading.Event()
+
+    def count() -> None:
+        while not done.is_set():
+            counted[0] += 1
+
+    cache = cached(network)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        before = counted[0]
+        with torch.inference_mode():
+            canvas = tokens(16, 256)
+            network.denoise(canvas, torch.arange(29, 285)[None], over_cache(cache), None)
+        assert counted[0] > before
+    finally:
+        done.set()
+        thread.join()
+
+
+@needs_library
+def test_what_does_not_say_where_keys_lie_is_refused(model: DiffusionGemma) -> None:
+    with pytest.raises(TypeError, match="where the keys lie"):
+        native(model).encode(tokens(1, 4), torch.arange(4)[None], lambda _layer, q, _k, _v: q)
+
+
+@needs_library
+def test_a_dense_model_on_a_cpu_runs_in_c(model: DiffusionGemma) -> None:
+    assert isinstance(fastest(model), NativeGemma)
+
+
+@pytest.mark.parametrize("other", [{"num_experts": 4, "top_k_experts": 2}, {"head_dim": 16}])
+def test_a_model_of_another_shape_does_not(tmp_path: Path, other: dict[str, int]) -> None:
+    write_reference_checkpoint(tmp_path, **{**SHAPE, **other})
+    assert not can_run(load_model(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or shutil.which("cc") is None, reason="no C compiler")
+def test_where_there_is_a_compiler_it_was_built() -> None:
+    assert why_not() is None
+
+
+def test_without_the_library_the_model_runs_in_torch(
+    model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.hardware.library", lambda: None)
+    assert isinstance(fastest(model), PackedGemma)
+
+
+def test_why_there_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.native import compiled as module
+
+    monkeypatch.setattr(module, "_MODULE", "engine.native._not_built")
+    module._load.cache_clear()
+    try:
+        assert "compiler" in (why_not() or "")
+    finally:
+        module._load.cache_clear()
