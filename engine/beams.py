@@ -154,11 +154,13 @@ class _Beams:
         """The likeliest continuations of all open beams, whose next tokens' `logits` (vocab,) are given;
         those that end one alike are one."""
         allowed = [self._rules.allowed(beam.row.ids) for beam in self._open]
-        informed = [
-            masked(self._next.informed(each, beam.row.ids), only)
-            for each, beam, only in zip(logits, self._open, allowed, strict=True)
-        ]
-        own = torch.stack(informed).log_softmax(-1)
+        own = torch.stack([*logits]).log_softmax(-1)
+        for log_p, beam, only in zip(own, self._open, allowed, strict=True):
+            informed = self._next.informed(log_p, beam.row.ids)
+            if only is not None:
+                informed = masked(informed, only).log_softmax(-1)
+            if informed is not log_p:
+                log_p.copy_(informed)
         totals = own + torch.tensor([beam.total for beam in self._open], device=own.device)[:, None]
         top = totals.flatten().topk(_LOOKED_AT * self._width)
         found: dict[tuple[int, bool, int], _Beam] = {}

@@ -7,7 +7,7 @@ turned out wrong is overwritten. Knows nothing of what is written, nor why.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,41 +16,41 @@ from engine.attention import Memory, Placed, Seen, attention_behind, padded_keys
 from engine.cache import PrefixCache
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Room:
-    """A layer's keys or values: `shared` (kv_heads, prefix, d), `own` (kv_heads, rows, room, d)."""
-
-    shared: Tensor
-    own: Tensor
-
-
 class Continuation:
     """Room for `rows` middles of up to `count` tokens each behind the first `start` tokens of `cache`.
 
-    The cache is only read, and only here: it may change afterwards.
+    The cache is only read, and must stay as it is meanwhile.
     """
 
     def __init__(self, cache: PrefixCache, start: int, rows: int, count: int) -> None:
         self._config, self._device = cache.config, cache.device
-        self._start = start
+        self._start, self._cache = start, cache
         # What the first token of a middle sees in a sliding layer, itself included, is all that is needed.
         self._first = [
             max(0, start - self._config.sliding_window + 1) if layer.sliding else 0
             for layer in self._config.layers
         ]
-        self._rooms = [
-            (_room(keys[:, :, first:], rows, count), _room(values[:, :, first:], rows, count))
-            for layer, first in enumerate(self._first)
-            for keys, values in (cache.first(layer, start),)
-        ]
-        seen = [
-            Seen(
-                shared=(keys.shared, values.shared),
-                own=(keys.own.transpose(0, 1), values.own.transpose(0, 1)),
+        # On a CPU products in float32 of any shape need no preparing (see `engine.attention`).
+        self._dtype = torch.float32 if self._device.type == "cpu" else cache.dtype
+        shapes = [(layer.kv_heads, layer.head_dim) for layer in self._config.layers]
+        # Of layers that are alike together, which is fewer operations; zeros: a masked NaN is still a NaN.
+        self._rooms = {
+            (kv, d): torch.zeros(
+                2 * shapes.count((kv, d)),
+                kv,
+                rows,
+                padded_keys(count),
+                d,
+                dtype=self._dtype,
+                device=self._device,
             )
-            for keys, values in self._rooms
+            for kv, d in set(shapes)
+        }
+        self._own = [
+            (self._rooms[shape][2 * before], self._rooms[shape][2 * before + 1])
+            for layer, shape in enumerate(shapes)
+            for before in (shapes[:layer].count(shape),)
         ]
-        self._memory = Memory(layers=tuple(seen), start=start)
 
     def keep(self, rows: Sequence[int], count: int) -> None:
         """Go on with `rows` in this order, indices until now, each as often as it occurs; drop the others.
@@ -60,8 +60,30 @@ class Continuation:
         if list(rows) == list(range(len(rows))):
             return
         index = torch.tensor(rows, device=self._device)
-        for room in (part for pair in self._rooms for part in pair):
-            room.own[:, : len(rows), :count] = room.own[:, index, :count]
+        for room in self._rooms.values():
+            room[:, :, : len(rows), :count] = room[:, :, index, :count]
+
+    @cached_property
+    def _shared(self) -> list[tuple[Tensor, Tensor]]:
+        """The prefix of each layer, keys and values (kv_heads, prefix, d), as products here take them."""
+        return [
+            (keys[0, :, first:].to(self._dtype), values[0, :, first:].to(self._dtype))
+            for layer, first in enumerate(self._first)
+            for keys, values in (self._cache.first(layer, self._start),)
+        ]
+
+    @cached_property
+    def _memory(self) -> Memory:
+        layers = []
+        for layer, (first, own) in enumerate(zip(self._first, self._own, strict=True)):
+            keys, values = self._cache.first(layer, self._start)
+            layers.append(
+                Seen(
+                    shared=(keys[0, :, first:], values[0, :, first:]),
+                    own=(own[0].transpose(0, 1), own[1].transpose(0, 1)),
+                )
+            )
+        return Memory(layers=tuple(layers), start=self._start)
 
     def attend(self, at: Sequence[int], count: int) -> Placed:
         """Causal attention of `count` tokens of each of the first rows, from the row's index `at` on.
@@ -74,20 +96,19 @@ class Continuation:
         rows = len(at)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = self._rooms[layer]
-            kv, _, room, width = keys.own.shape
+            keys, values = self._own[layer]
+            kv, all_rows, room, width = keys.shape
             if kv not in places:
-                places[kv] = _places(columns, kv, keys.own.shape[1], room)
+                places[kv] = _places(columns, kv, all_rows, room)
             for kept, new in zip((keys, values), (k, v), strict=True):
-                fresh = new.transpose(0, 1).reshape(-1, width).to(kept.own.dtype)
-                kept.own.view(-1, width).index_copy_(0, places[kv], fresh)
+                fresh = new.transpose(0, 1).reshape(-1, width).to(kept.dtype)
+                kept.view(-1, width).index_copy_(0, places[kv], fresh)
             first, group = self._first[layer], q.shape[1] // kv
             key = first, self._config.layers[layer].sliding
             if key not in biases:
                 biases[key] = self._biases(columns, layer, room, group)
             far, near = biases[key]
-            own = keys.own[:, :rows], values.own[:, :rows]
-            return attention_behind(q, (keys.shared, values.shared), own, far, near)
+            return attention_behind(q, self._shared[layer], (keys[:, :rows], values[:, :rows]), far, near)
 
         return Placed(attend=attend, memory=lambda _b, _n: self._memory, causal=True, at=at)
 
@@ -110,14 +131,6 @@ class Continuation:
         shared = torch.arange(first - self._start, 0, device=self._device)
         oldest = columns[..., None] - window
         return _bias(shared > oldest, group), _bias(visible & (own > oldest), group)
-
-
-def _room(part: Tensor, rows: int, count: int) -> _Room:
-    """`part` (1, kv_heads, keys, d), and room for `count` tokens of each of `rows` rows behind it."""
-    # On a CPU products in float32 of any shape need no preparing (see `engine.attention`).
-    dtype = torch.float32 if part.device.type == "cpu" else part.dtype
-    own = part.new_zeros(part.shape[1], rows, padded_keys(count), part.shape[3], dtype=dtype)
-    return _Room(shared=part[0].to(dtype, copy=True), own=own)  # zeros: a masked NaN is still a NaN
 
 
 def _places(columns: Tensor, kv: int, rows: int, room: int) -> Tensor:

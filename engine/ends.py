@@ -28,14 +28,12 @@ class Ends(ABC):
     def __init__(self, model: DiffusionGemma, dtype: torch.dtype) -> None:
         config = model.config
         embedding = model.embed_tokens.weight.detach().float()
-        cap = config.final_logit_softcapping
         self.config = config
         self.dtype = dtype
         self.device = embedding.device
         self.size = sum(p.numel() for p in model.parameters())
         self._embedding = embedding * config.hidden_size**0.5
         self._mean = Matrix(self._embedding.t(), dtype)
-        self._head = Matrix(embedding * norm_weight(model.norm) * (2 / cap), dtype)
         mixed = model.self_conditioning
         scale = norm_weight(mixed.pre_norm)
         self._conditioning = Gated(
@@ -45,6 +43,10 @@ class Ends(ABC):
             dtype,
         )
         self._eps = torch.tensor(config.rms_norm_eps, device=self.device)
+
+    @abstractmethod
+    def logits(self, states: Tensor) -> Tensor:
+        """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
 
     @abstractmethod
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
@@ -72,15 +74,6 @@ class Ends(ABC):
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
         return self._mean(filled_up(probabilities.to(self.dtype)))[: len(probabilities)]
-
-    def logits(self, states: Tensor) -> Tensor:
-        """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
-        cap = self.config.final_logit_softcapping
-        rows = states.reshape(-1, states.shape[-1]).to(self.dtype)
-        flat = self._head(filled_up(rows))[: len(rows)].float()
-        # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
-        flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
-        return flat.view(*states.shape[:-1], flat.shape[-1])
 
     def _norm(self, x: Tensor) -> Tensor:
         return x * inverse_rms(x, self._eps)

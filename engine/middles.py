@@ -100,14 +100,15 @@ class NextToken:
         self.before = prompt[:end]
         self._ngrams = ngrams
 
-    def informed(self, logits: Tensor, written: Sequence[int]) -> Tensor:
-        """The logits (vocab,) of what follows `written`, those given where the text around has no say."""
+    def informed(self, log_p: Tensor, written: Sequence[int]) -> Tensor:
+        """The log-probabilities (vocab,) of what follows `written`, the model's own `log_p` where the text
+        around has no say."""
         if self._ngrams is None:
-            return logits
-        found = self._ngrams.continuations([*self.before[-LONGEST:], *written])
+            return log_p
+        found = self._ngrams.continuations([*self.before[-LONGEST:], *written][-LONGEST:])
         if not found:
-            return logits
-        probabilities = logits.softmax(-1).float().cpu().numpy()
+            return log_p
+        probabilities = log_p.exp().float().cpu().numpy()
         # Where a middle ends is for the model to say: the text around never does, it only goes on.
         ends = probabilities[_ENDS]
         probabilities[_ENDS] = 0.0

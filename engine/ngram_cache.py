@@ -28,6 +28,7 @@ Continuations = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 _BREAK = -1  # between two texts, so that no n-gram spans them
 _KEY = 2  # tokens an index entry is found by
+_NOWHERE = np.array([], dtype=np.int64)
 
 
 class NgramCache:
@@ -49,9 +50,11 @@ class NgramCache:
         self._tokens: NDArray[np.int64] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
         keys = _key(self._tokens[:-_KEY], self._tokens[1 : 1 - _KEY])
         order = np.argsort(keys, kind="stable")
+        following = self._tokens[order + _KEY]
+        told = following != _BREAK
         if silent is not None:
-            following = self._tokens[order + _KEY]
-            order = order[(following == _BREAK) | ~silent[following]]
+            told &= ~silent[following]
+        order = order[told]
         self._keys, self._next = keys[order], order + _KEY
 
     def continuations(self, context: Sequence[int]) -> Continuations:
@@ -60,39 +63,40 @@ class NgramCache:
         All that is known from the wider texts comes before the rest.
         """
         wider = self._wider.continuations(context) if self._wider is not None else ()
+        places, lengths = self._matches(context)
         own = [
-            np.unique(self._tokens[places], return_counts=True)
-            for length, places in self._matches(context)
-            if length >= SHORTEST
+            np.unique(self._tokens[places[lengths >= length]], return_counts=True)
+            for length in range(SHORTEST, 1 + int(lengths.max(initial=0)))
         ]
         return [*wider, *own]
 
     def draft(self, context: Sequence[int], limit: int) -> list[int]:
         """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""
-        places = np.flatnonzero(self._tokens[:-1] == context[-1]) + 1 if context else np.array([], np.int64)
-        for _, longer in self._matches(context):
-            places = longer
-        if not len(places):
-            return []
-        following = self._tokens[places[-1] : places[-1] + limit]
+        places, lengths = self._matches(context)
+        if len(places):
+            last = places[lengths == lengths.max()][-1]
+        else:
+            alike = np.flatnonzero(self._tokens[:-1] == context[-1]) if context else places
+            if not len(alike):
+                return []
+            last = alike[-1] + 1
+        following = self._tokens[last : last + limit]
         ends = np.flatnonzero(following == _BREAK)
         return [int(token) for token in following[: ends[0] if len(ends) else limit]]
 
-    def _matches(self, context: Sequence[int]) -> Iterable[tuple[int, NDArray[np.int64]]]:
-        """(length, places a continuation stands at, in order) for every length of context that occurs."""
+    def _matches(self, context: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where a continuation of the end of `context` stands, in order, and how many of its tokens match."""
         if len(context) < _KEY:
-            return
-        key = _key(np.int64(context[-2]), np.int64(context[-1]))
-        first, last = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
+            return _NOWHERE, _NOWHERE
+        key = int(_key(np.int64(context[-2]), np.int64(context[-1])))
+        first, last = np.searchsorted(self._keys, [key, key + 1])
+        if first == last:
+            return _NOWHERE, _NOWHERE
         places = self._next[first:last]
-        places = places[self._tokens[places] != _BREAK]
-        for length in range(_KEY, min(LONGEST, len(context)) + 1):
-            if length > _KEY:
-                places = places[places >= length]
-                places = places[self._tokens[places - length] == context[-length]]
-            if not len(places):
-                return
-            yield length, places
+        back = np.arange(1, 1 + min(LONGEST, len(context)))
+        before = self._tokens[np.maximum(places[:, None] - back, 0)]  # the first token of all is a break
+        alike = before == np.array(context[: -1 - len(back) : -1])
+        return places, np.logical_and.accumulate(alike, axis=1).sum(1)
 
 
 def interpolate(probabilities: NDArray[np.float32], continuations: Continuations) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from engine.attention import Attend, rope
 from engine.config import LayerConfig, ModelConfig
 from engine.ends import Ends, inverse_rms
-from engine.folded import FoldedLayer, fold
-from engine.matrix import Gated, Matrix
+from engine.folded import FoldedLayer, fold, norm_weight
+from engine.matrix import Gated, Matrix, filled_up
 from engine.model import DiffusionGemma
 
 
@@ -29,6 +29,19 @@ class PackedGemma(Ends):
         super().__init__(model, dtype)
         self._layers = [_Layer(fold(layer, model.config), model.config, dtype) for layer in model.layers]
         self._rotations = _Rotations(model.config, self.device)
+        embedding = model.embed_tokens.weight.detach().float()
+        self._head = Matrix(
+            embedding * norm_weight(model.norm) * (2 / self.config.final_logit_softcapping), dtype
+        )
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
+        cap = self.config.final_logit_softcapping
+        rows = states.reshape(-1, states.shape[-1]).to(self.dtype)
+        flat = self._head(filled_up(rows))[: len(rows)].float()
+        # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
+        flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
+        return flat.view(*states.shape[:-1], flat.shape[-1])
 
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         b, n, hidden = x.shape

@@ -68,8 +68,8 @@ class _Greedy:
         self._model, self._plan, self._rules = model, plan, rules
         self._next = NextToken(cache.tokens, ngrams)
         self._drafts = Drafts(propose, self._next.before, rules, plan.length)
-        logits = model.logits(last_state(model, cache))[0, 0]
-        self.rows = _branch(self._next.informed(logits, []), plan.batch, rules)
+        log_p = model.logits(last_state(model, cache))[0, 0].log_softmax(-1)
+        self.rows = _branch(self._next.informed(log_p, []), plan.batch, rules)
         for row in self.rows:
             row.settle(rules, plan.length)
         self._open = [row for row in self.rows if not row.done]
@@ -91,17 +91,16 @@ class _Greedy:
         padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
         ids = torch.tensor(padded, device=self._model.device)
         states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
-        logits = self._model.logits(states)
-        likeliest = largest(logits.flatten(0, 1)).view(logits.shape[:2])
-        top = logits.gather(-1, likeliest[..., None])[..., 0]
-        probabilities = (top - logits.logsumexp(-1)).exp()
-        found = zip(rows, drafts, logits, likeliest.tolist(), probabilities.tolist(), strict=True)
-        for row, draft, row_logits, tokens, sure in found:
+        log_p = self._model.logits(states).log_softmax(-1)
+        likeliest = largest(log_p.flatten(0, 1)).view(log_p.shape[:2])
+        probabilities = log_p.gather(-1, likeliest[..., None])[..., 0].exp()
+        found = zip(rows, drafts, log_p, likeliest.tolist(), probabilities.tolist(), strict=True)
+        for row, draft, row_log_p, tokens, sure in found:
             allowed = self._rules.allowed(row.ids)
             if allowed is None:
-                self._verify(row, draft, row_logits, list(zip(tokens, sure, strict=True)))
+                self._verify(row, draft, row_log_p, list(zip(tokens, sure, strict=True)))
             else:
-                _choose(row, self._next.informed(row_logits[0], row.ids), allowed)
+                _choose(row, self._next.informed(row_log_p[0], row.ids), allowed)
             row.settle(self._rules, self._plan.length)
         still = [index for index, row in enumerate(rows) if not row.done]
         if still and len(still) < len(rows):
@@ -109,17 +108,17 @@ class _Greedy:
         self._open = [rows[index] for index in still]
 
     def _verify(
-        self, row: Row, draft: Sequence[int], logits: Tensor, likeliest: Sequence[tuple[int, float]]
+        self, row: Row, draft: Sequence[int], log_p: Tensor, likeliest: Sequence[tuple[int, float]]
     ) -> None:
         """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them.
 
-        `logits` (at least draft + 1, vocab) and the `likeliest` token of each with its probability are the
+        `log_p` (at least draft + 1, vocab) and the `likeliest` token of each with its probability are the
         model's own.
         """
         for at, choice in enumerate(likeliest):
             if row.done or len(row.ids) >= self._plan.length - 1:
                 return
-            own = logits[at]
+            own = log_p[at]
             informed = self._next.informed(own, row.ids)
             token, probability = choice if informed is own else _likeliest(informed)
             row.add(token, probability, forced=False)
@@ -127,16 +126,16 @@ class _Greedy:
                 return
 
 
-def _likeliest(logits: Tensor) -> tuple[int, float]:
-    token = int(logits.argmax())
-    return token, float(logits[token].exp() / logits.exp().sum())
+def _likeliest(log_p: Tensor) -> tuple[int, float]:
+    token = int(log_p.argmax())
+    return token, float(log_p[token].exp())
 
 
-def _branch(logits: Tensor, count: int, rules: Rules) -> list[Row]:
-    """Rows that begin with the likeliest `count` first tokens; `logits` (vocab,)."""
+def _branch(log_p: Tensor, count: int, rules: Rules) -> list[Row]:
+    """Rows that begin with the likeliest `count` first tokens; `log_p` (vocab,)."""
     allowed = rules.allowed([])
-    options = masked(logits, allowed)
-    top = options.topk(min(count, logits.shape[-1] if allowed is None else len(allowed)))
+    options = masked(log_p, allowed)
+    top = options.topk(min(count, log_p.shape[-1] if allowed is None else len(allowed)))
     normal = options.logsumexp(-1)
     rows = []
     for value, token in zip(top.values, top.indices.tolist(), strict=True):
@@ -146,8 +145,8 @@ def _branch(logits: Tensor, count: int, rules: Rules) -> list[Row]:
     return rows
 
 
-def _choose(row: Row, logits: Tensor, allowed: Sequence[int]) -> None:
-    """Take the likeliest of the `allowed` tokens; `logits` (vocab,)."""
-    options = masked(logits, allowed)
+def _choose(row: Row, log_p: Tensor, allowed: Sequence[int]) -> None:
+    """Take the likeliest of the `allowed` tokens; `log_p` (vocab,)."""
+    options = masked(log_p, allowed)
     token = int(options.argmax())
     row.add(token, float(options.softmax(-1)[token]), forced=len(allowed) == 1)

@@ -59,6 +59,12 @@ class Pass(Structure):
     )
 
 
+class Head(Structure):
+    """See `Head` in layers.c."""
+
+    _fields_ = (("weight", c_void_p), ("vocab", c_int32), ("hidden", c_int32), ("cap", c_float))
+
+
 class Library:
     """The functions of the library; `sets` are the instruction sets this processor has kernels for, by their
     number, the slowest first."""
@@ -69,12 +75,15 @@ class Library:
         code.infill_scratch.argtypes, code.infill_scratch.restype = [POINTER(Pass), c_int], c_size_t
         code.infill_run.argtypes = [POINTER(Pass), c_int, c_void_p, c_void_p, c_int]
         code.infill_run.restype = None
+        code.infill_logits.argtypes = [POINTER(Head), c_int, c_void_p, c_void_p, c_int, c_void_p, c_int]
+        code.infill_logits.restype = None
         names = {number: code.infill_set(number) for number in range(code.infill_sets())}
         self.sets: dict[int, str] = {
             number: name.decode("ascii") for number, name in names.items() if name is not None
         }
         self.scratch_floats = code.infill_scratch
         self.run = code.infill_run
+        self.logits = code.infill_logits
 
 
 @cache

@@ -14,9 +14,9 @@ from torch import Tensor
 from engine.attention import Attend, Memory, Placed, rope
 from engine.config import LayerConfig, ModelConfig
 from engine.ends import Ends
-from engine.folded import FoldedLayer, can_fold, fold
+from engine.folded import FoldedLayer, can_fold, fold, norm_weight
 from engine.model import DiffusionGemma
-from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Keys, Layer, Library, Model, Pass
+from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Head, Keys, Layer, Library, Model, Pass
 
 _TABLE_ROWS = 1024
 
@@ -25,7 +25,7 @@ def can_run(model: DiffusionGemma) -> bool:
     """Whether the library can run a model: dense, on a CPU, of a size it has room for."""
     config = model.config
     sizes = [config.hidden_size, config.intermediate_size, config.moe_intermediate_size]
-    sizes += [layer.head_dim // 2 for layer in config.layers]
+    sizes += [config.vocab_size, *(layer.head_dim // 2 for layer in config.layers)]
     return (
         can_fold(model)
         and model.device.type == "cpu"
@@ -65,6 +65,13 @@ class NativeGemma(Ends):
             widest=max(max(layer.qkv.shape[0], layer.up.shape[0], *layer.out.shape) for layer in folded),
             eps=model.config.rms_norm_eps,
         )
+        head = model.embed_tokens.weight.detach().float() * norm_weight(model.norm)
+        self._logits = Head(
+            weight=self._hold(_panels(head)),
+            vocab=model.config.vocab_size,
+            hidden=model.config.hidden_size,
+            cap=model.config.final_logit_softcapping,
+        )
         self._rotations = _Rotations(model.config)
         self._keys: WeakKeyDictionary[Memory, _Placement] = WeakKeyDictionary()
 
@@ -72,6 +79,16 @@ class NativeGemma(Ends):
     def instructions(self) -> str:
         """The name of the instruction set in use."""
         return self._library.sets[self._set]
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
+        rows = states.reshape(-1, states.shape[-1]).contiguous()
+        out = torch.empty(len(rows), self.config.vocab_size)
+        threads = torch.get_num_threads()
+        scratch = torch.empty(threads * rows.numel())
+        its, at = byref(self._logits), rows.data_ptr()
+        self._library.logits(its, self._set, at, out.data_ptr(), len(rows), scratch.data_ptr(), threads)
+        return out.view(*states.shape[:-1], -1)
 
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         if not isinstance(attend, Placed):

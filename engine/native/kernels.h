@@ -87,11 +87,12 @@ INLINE void NAME(tile)(const uint16_t *weight, const INPUT *x, float *y, int inp
         for (int v = 0; v < panels * VECTORS; v++) store(y + (size_t)r * wide + v * WIDTH, sums[r][v]);
 }
 
-/* y (rows, outputs) = x (rows, inputs) times the matrix's transpose; rows of x are `x_stride` apart. */
-static void NAME(product)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
-                          int outputs) {
-    for (int p = 0; p < outputs / LANES; p += TILE_PANELS) {
-        int panels = outputs / LANES - p < TILE_PANELS ? outputs / LANES - p : TILE_PANELS;
+/* y (rows, outputs) = x (rows, inputs) times the matrix's transpose, its panels `from` to `to`; rows of x are
+ * `x_stride` apart. */
+static void NAME(panels)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
+                         int outputs, int from, int to) {
+    for (int p = from; p < to; p += TILE_PANELS) {
+        int panels = to - p < TILE_PANELS ? to - p : TILE_PANELS;
         const uint16_t *panel = weight + (size_t)p * inputs * LANES;
         for (int r = 0; r < rows; r += TILE_ROWS) {
             const INPUT *from_row = x + (size_t)r * x_stride;
@@ -127,6 +128,11 @@ static void NAME(product)(const uint16_t *weight, const INPUT *x, float *y, int 
             }
         }
     }
+}
+
+INLINE void NAME(product)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
+                          int outputs) {
+    NAME(panels)(weight, x, y, rows, inputs, x_stride, outputs, 0, outputs / LANES);
 }
 
 INLINE Floats NAME(choose)(Signed which, Floats yes, Floats no) {
@@ -446,6 +452,25 @@ static void NAME(last_norm)(const Pass *pass, int from, int to, float *x) {
     int hidden = pass->model->hidden;
     for (int t = from; t < to; t++)
         NAME(norm)(x + (size_t)t * hidden, 0, x + (size_t)t * hidden, hidden, pass->model->eps);
+}
+
+/* Logits (rows, vocab) of final states (rows, hidden), the panels `from` to `to` of the vocabulary. */
+static void NAME(logits)(const Head *head, const float *states, float *to_logits, int rows, int from, int to,
+                         float *scratch) {
+    INPUT *input = (INPUT *)scratch;
+    for (int r = 0; r < rows; r++)
+        NAME(round_rows)(states + (size_t)r * head->hidden, input + (size_t)r * head->hidden, head->hidden);
+    NAME(panels)(head->weight, input, to_logits, rows, head->hidden, head->hidden, head->vocab, from, to);
+    float cap = head->cap;
+    for (int r = 0; r < rows; r++) {
+        float *row = to_logits + (size_t)r * head->vocab;
+        for (int i = from * LANES; i < to * LANES; i += WIDTH) {
+            /* cap * tanh(y / cap) */
+            Floats y = load(row + i) * (2.0f / cap);
+            y = NAME(choose)(y > 80.0f, (Floats){0} + 80.0f, y);
+            store(row + i, cap - 2.0f * cap / (NAME(exponential)(y) + 1.0f));
+        }
+    }
 }
 
 #undef INPUT

@@ -66,6 +66,13 @@ typedef struct {
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(x) JOIN(x, SET)
 
+/* What makes logits of final states. */
+typedef struct {
+    const uint16_t *weight; /* (vocab, hidden), in panels */
+    int32_t vocab, hidden;
+    float cap;
+} Head;
+
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define BEGIN_SET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -128,9 +135,10 @@ typedef struct {
     void (*project)(const Pass *, int, int, int, const float *, float *, float *);
     void (*finish)(const Pass *, int, int, int, float *, const float *, float *);
     void (*last_norm)(const Pass *, int, int, float *);
+    void (*logits)(const Head *, const float *, float *, int, int, int, float *);
 } Set;
 
-#define AS_SET(name) {#name, project_##name, finish_##name, last_norm_##name}
+#define AS_SET(name) {#name, project_##name, finish_##name, last_norm_##name, logits_##name}
 
 /* The slowest first. */
 static const Set sets[] = {
@@ -179,14 +187,12 @@ EXPORT size_t infill_scratch(const Pass *pass, int threads) {
     return part_floats(pass, pass->rows * pass->count + threads) + (threads - 1) * part_floats(pass, 0);
 }
 
-/* A pass on its way: each of its parts takes some of the tokens through all layers. */
-typedef struct {
-    const Pass *pass;
-    const Set *set;
-    float *x, *scratch;
+/* Work that is done in parts by several threads at once. */
+typedef struct Job Job;
+struct Job {
+    void (*run)(Job *, int part);
     int parts;
-    atomic_int written; /* how often a part has written a layer's keys */
-} Job;
+};
 
 static void pause_a_little(int times) {
     if (times > 4096) {
@@ -198,36 +204,16 @@ static void pause_a_little(int times) {
 #endif
 }
 
-static void run_part(Job *job, int part) {
-    const Pass *pass = job->pass;
-    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts;
-    int from = part * each < tokens ? part * each : tokens, to = from + each < tokens ? from + each : tokens;
-    float *queries = job->scratch + part * part_floats(pass, each);
-    float *scratch = queries + (size_t)each * pass->model->widest;
-    for (int layer = 0; layer < pass->model->layers; layer++) {
-        job->set->project(pass, layer, from, to, job->x, queries, scratch);
-        /* The only thing tokens know of each other are keys and values. */
-        atomic_fetch_add(&job->written, 1);
-        int wanted = job->parts * (layer + 1);
-        for (int times = 0; atomic_load(&job->written) < wanted; times++) pause_a_little(times);
-        job->set->finish(pass, layer, from, to, job->x, queries, scratch);
-    }
-    job->set->last_norm(pass, from, to, job->x);
-}
-
 /* Helping threads: one job at a time; whoever finds them at work does without them. */
 
 #define MOST_HELPERS 15
-#define FEW_TOKENS 8 /* that no second thread is woken for */
-
 static pthread_mutex_t helpers_free = PTHREAD_MUTEX_INITIALIZER; /* held while a job is theirs */
 static pthread_mutex_t helpers_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t helpers_called = PTHREAD_COND_INITIALIZER;
-static int helpers; /* that were started */
+static int helpers;                                    /* that were started */
 static unsigned long helpers_began[MOST_HELPERS + 1]; /* the round each was started in */
 static Job *helpers_job;
 static unsigned long helpers_round;
-static int helpers_wanted;
 static atomic_int helpers_done;
 
 static void *help(void *argument) {
@@ -237,10 +223,10 @@ static void *help(void *argument) {
         pthread_mutex_lock(&helpers_lock);
         while (helpers_round == seen) pthread_cond_wait(&helpers_called, &helpers_lock);
         seen = helpers_round;
-        Job *job = part <= helpers_wanted ? helpers_job : 0;
+        Job *job = part < helpers_job->parts ? helpers_job : 0;
         pthread_mutex_unlock(&helpers_lock);
         if (job) {
-            run_part(job, part);
+            job->run(job, part);
             atomic_fetch_add(&helpers_done, 1);
         }
     }
@@ -274,26 +260,88 @@ static int start_helpers(int wanted) {
     return helpers < wanted ? helpers : wanted;
 }
 
-/* Run all layers over x (rows * count, hidden), in place, the last norm without its weight included. Keys and
- * values of these tokens are written to their rows' own. */
-EXPORT void infill_run(const Pass *pass, int set, float *x, float *scratch, int threads) {
-    Job job = {.pass = pass, .set = sets + set, .x = x, .scratch = scratch, .parts = 1};
-    int most = pass->rows * pass->count / FEW_TOKENS < threads ? pass->rows * pass->count / FEW_TOKENS : threads;
-    int wanted = most - 1 < MOST_HELPERS ? most - 1 : MOST_HELPERS;
+/* Do a job in up to `parts` parts; how many is settled before any of them begins. */
+static void do_in_parts(Job *job, int parts) {
+    int wanted = parts - 1 < MOST_HELPERS ? parts - 1 : MOST_HELPERS;
+    job->parts = 1;
     if (wanted < 1 || pthread_mutex_trylock(&helpers_free) != 0) {
-        run_part(&job, 0);
+        job->run(job, 0);
         return;
     }
     wanted = start_helpers(wanted);
-    job.parts = wanted + 1;
+    job->parts = wanted + 1;
     atomic_store(&helpers_done, 0);
     pthread_mutex_lock(&helpers_lock);
-    helpers_job = &job;
-    helpers_wanted = wanted;
+    helpers_job = job;
     helpers_round++;
     pthread_cond_broadcast(&helpers_called);
     pthread_mutex_unlock(&helpers_lock);
-    run_part(&job, 0);
+    job->run(job, 0);
     for (int times = 0; atomic_load(&helpers_done) < wanted; times++) pause_a_little(times);
     pthread_mutex_unlock(&helpers_free);
+}
+
+/* A pass on its way: each of its parts takes some of the tokens through all layers. */
+typedef struct {
+    Job job;
+    const Pass *pass;
+    const Set *set;
+    float *x, *scratch;
+    atomic_int written; /* how often a part has written a layer's keys */
+} Running;
+
+static void run_part(Job *job, int part) {
+    Running *running = (Running *)job;
+    const Pass *pass = running->pass;
+    const Set *set = running->set;
+    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts;
+    int from = part * each < tokens ? part * each : tokens, to = from + each < tokens ? from + each : tokens;
+    float *queries = running->scratch + part * part_floats(pass, each);
+    float *scratch = queries + (size_t)each * pass->model->widest;
+    for (int layer = 0; layer < pass->model->layers; layer++) {
+        set->project(pass, layer, from, to, running->x, queries, scratch);
+        /* The only thing tokens know of each other are keys and values. */
+        atomic_fetch_add(&running->written, 1);
+        int wanted = job->parts * (layer + 1);
+        for (int times = 0; atomic_load(&running->written) < wanted; times++) pause_a_little(times);
+        set->finish(pass, layer, from, to, running->x, queries, scratch);
+    }
+    set->last_norm(pass, from, to, running->x);
+}
+
+#define FEW_TOKENS 8 /* that no second thread is woken for */
+
+static int worth(int threads, int tokens) { return tokens / FEW_TOKENS < threads ? tokens / FEW_TOKENS : threads; }
+
+/* Run all layers over x (rows * count, hidden), in place, the last norm without its weight included. Keys and
+ * values of these tokens are written to their rows' own. */
+EXPORT void infill_run(const Pass *pass, int set, float *x, float *scratch, int threads) {
+    Running running = {.job.run = run_part, .pass = pass, .set = sets + set, .x = x, .scratch = scratch};
+    do_in_parts(&running.job, worth(threads, pass->rows * pass->count));
+}
+
+typedef struct {
+    Job job;
+    const Head *head;
+    const Set *set;
+    const float *states;
+    float *logits, *scratch;
+    int rows;
+} Finding;
+
+static void find_part(Job *job, int part) {
+    Finding *finding = (Finding *)job;
+    const Head *head = finding->head;
+    int panels = head->vocab / LANES, each = (panels + job->parts - 1) / job->parts;
+    int from = part * each < panels ? part * each : panels, to = from + each < panels ? from + each : panels;
+    float *scratch = finding->scratch + (size_t)part * finding->rows * head->hidden;
+    finding->set->logits(head, finding->states, finding->logits, finding->rows, from, to, scratch);
+}
+
+/* Soft-capped logits (rows, vocab) of states (rows, hidden); scratch has threads * rows * hidden floats. */
+EXPORT void infill_logits(const Head *head, int set, const float *states, float *logits, int rows, float *scratch,
+                          int threads) {
+    Finding finding = {.job.run = find_part, .head = head, .set = sets + set, .states = states, .logits = logits,
+                       .scratch = scratch, .rows = rows};
+    do_in_parts(&finding.job, worth(threads, rows));
 }

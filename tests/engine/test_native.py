@@ -19,6 +19,7 @@ from engine.cache import PrefixCache, encode_prefix, over_cache
 from engine.continuation import Continuation
 from engine.folded import FoldedLayer, fold
 from engine.hardware import fastest
+from engine.matrix import Matrix
 from engine.model import DiffusionGemma
 from engine.native import NativeGemma, can_run, library, why_not
 from engine.network import Network
@@ -69,7 +70,10 @@ def torchs(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> PackedGemm
         return replace(folded, **{name: getattr(folded, name).bfloat16().float() for name in names})
 
     monkeypatch.setattr(engine.packed, "fold", rounded)
-    return PackedGemma(model, torch.float32)
+    packed = PackedGemma(model, torch.float32)
+    head = model.embed_tokens.weight * model.norm.weight
+    packed._head = Matrix(head.bfloat16().float() * (2 / model.config.final_logit_softcapping), torch.float32)
+    return packed
 
 
 def native(model: DiffusionGemma, instructions: int | None = None) -> NativeGemma:
