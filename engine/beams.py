@@ -22,7 +22,17 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import LENGTHS, Drafts, NextToken, Propose, Row, Rules, drive, masked
+from engine.middles import (
+    LONGEST_DRAFT,
+    Drafts,
+    NextToken,
+    Propose,
+    Row,
+    Rules,
+    drive,
+    forward_length,
+    masked,
+)
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.special import Special
@@ -109,7 +119,7 @@ class _Beams:
         self._finished: list[_Beam] = []
         self._open = [_Beam(row=Row(), total=0.0, source=0)]
         self._advance(model.logits(last_state(model, cache)), [[]])
-        self._written = Continuation(cache, len(cache), self._width, plan.length + LENGTHS[-1])
+        self._written = Continuation(cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
 
     @property
     def rows(self) -> list[Row]:
@@ -126,9 +136,10 @@ class _Beams:
         beams = self._open
         alone = len(beams) == 1
         drafts = [self._drafts.of(beam.row) if alone else [] for beam in beams]
-        count = next(length for length in LENGTHS if length > max(map(len, drafts)))
-        # One row or all of them: every new shape costs the libraries memory they keep.
-        rows = [*beams, *[beams[0]] * (0 if alone else self._width - len(beams))]
+        count = forward_length(self._model, drafts)
+        # One row or all of them where every new shape costs.
+        idle = self._width - len(beams) if self._model.pads and not alone else 0
+        rows = [*beams, *[beams[0]] * idle]
         self._written.keep([beam.source for beam in rows], len(beams[0].row.ids) - 1)
         inputs = [[row.row.ids[-1], *drafts[0]] if alone else row.row.ids[-1:] for row in rows]
         ids = torch.tensor(

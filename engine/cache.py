@@ -14,10 +14,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from engine.attention import Mask, Memory, Placed, Seen, attention, padded_keys, padded_rows
+from engine.attention import Mask, Memory, Placed, Seen, attention, padded_keys
 from engine.config import ModelConfig
 from engine.errors import InvalidRequest
-from engine.network import Network
+from engine.network import Network, rows_for
 from engine.special import Special
 
 _BLOCK = 128
@@ -182,7 +182,7 @@ def encode_prefix(
     while len(cache) < len(tokens) and not (cancelled is not None and cancelled.is_set()):
         start = len(cache)
         new = list(tokens[start : start + _CHUNK])
-        count = _rows(cache, len(new))
+        count = rows_for(model, len(new))
         cache.reserve(padded_keys(start + count))
         ids = torch.tensor([new + [Special.PAD.value] * (count - len(new))], device=cache.device)
         positions = torch.arange(start, start + count, device=cache.device)[None]
@@ -200,11 +200,6 @@ def last_state(model: Network, cache: PrefixCache) -> Tensor:
         encode_prefix(model, cache, tokens)
     assert cache.ended is not None
     return cache.ended
-
-
-def _rows(cache: PrefixCache, count: int) -> int:
-    """What `count` tokens are padded to where new shapes cost more than a few rows."""
-    return padded_rows(count) if cache.device.type == "cpu" else count
 
 
 def _causal(cache: PrefixCache, start: int, count: int) -> Placed:

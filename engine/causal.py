@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from engine.attention import padded_rows
 from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.continuation import Continuation
-from engine.network import Network
+from engine.network import Network, rows_for
 from engine.special import Special
 
 
@@ -34,7 +33,7 @@ def token_scores(
     """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, end] for middle in middles]
-    longest = padded_rows(max(len(row) for row in rows))
+    longest = rows_for(model, max(len(row) for row in rows))
     ids = torch.tensor([row + [Special.PAD] * (longest - len(row)) for row in rows], device=cache.device)
     continuation, begin = Continuation(cache, last, len(rows), longest), [0] * len(rows)
     states = model.encode(ids, continuation.positions(begin, longest), continuation.attend(begin, longest))

@@ -17,6 +17,7 @@ class LineEnd:
         # A line ending that was typed is the one before the line.
         self._skip = len(typed.encode("utf-8", "replace")) if typed.startswith("\n") else 0
         self._pieces = tokenizer.pieces
+        self._depths: dict[bytes, int] = {}
 
     def __call__(self, written: Sequence[int]) -> int | None:
         """The index of the first token that lies behind the line; None where the line goes on."""
@@ -27,5 +28,12 @@ class LineEnd:
             seen += len(piece)
             if fresh.startswith(b"\n") and depth <= 0:
                 return index
-            depth += sum(fresh.count(c) for c in b"([{") - sum(fresh.count(c) for c in b")]}")
+            depth += self._depth(fresh)
         return None
+
+    def _depth(self, piece: bytes) -> int:
+        """How many more brackets a piece opens than it closes."""
+        if piece not in self._depths:
+            opened, closed = (sum(piece.count(c) for c in brackets) for brackets in (b"([{", b")]}"))
+            self._depths[piece] = opened - closed
+        return self._depths[piece]

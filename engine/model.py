@@ -27,6 +27,11 @@ class DiffusionGemma(nn.Module):
 
     joins = True
 
+    @property
+    def pads(self) -> bool:
+        """On a CPU the matrix library prepares every product of a new shape; see `engine.attention`."""
+        return self.device.type == "cpu"
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config: ModelConfig = config

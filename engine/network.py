@@ -1,4 +1,4 @@
-"""What the engine asks of a model, whichever way it is laid out in memory; nothing but the interface."""
+"""What the engine asks of a model, whichever way it is laid out in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.attention import Attend
+from engine.attention import Attend, padded_rows
 from engine.config import ModelConfig
 
 
@@ -16,11 +16,13 @@ class Network(Protocol):
 
     `encode`, `denoise` and the others are those of `DiffusionGemma`; `dtype` and `device` are those of keys
     and values, `size` is the number of parameters. `joins` says whether rows behind several prompts are worth
-    to be taken through the layers together.
+    taking through the layers together, `pads` whether a new shape costs more than a few rows too many.
     """
 
     @property
     def joins(self) -> bool: ...
+    @property
+    def pads(self) -> bool: ...
     @property
     def config(self) -> ModelConfig: ...
     @property
@@ -34,3 +36,8 @@ class Network(Protocol):
     def embed(self, ids: Tensor) -> Tensor: ...
     def mean_embed(self, probabilities: Tensor) -> Tensor: ...
     def logits(self, states: Tensor) -> Tensor: ...
+
+
+def rows_for(network: Network, count: int) -> int:
+    """How many rows to compute for `count` of them."""
+    return padded_rows(count) if network.pads else count

@@ -13,7 +13,8 @@ Devanbu, "On the localness of software" (2014), for code; Witten and Bell, "The 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ SHORTEST, LONGEST = 4, 6
 BASE_WEIGHT = 4.0
 """How many times as much the base distribution counts as one new continuation would in method C."""
 Tokens = Sequence[int] | NDArray[np.int32]
-Continuations = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""Tokens, and how often each was seen, for one length of context after another."""
+Continuations = Sequence[Mapping[int, int]]
+"""How often each token was seen, for one length of context after another."""
 
 _BREAK = -1  # between two texts, so that no n-gram spans them
 _KEY = 2  # tokens an index entry is found by
@@ -64,9 +65,13 @@ class NgramCache:
         """
         wider = self._wider.continuations(context) if self._wider is not None else ()
         places, lengths = self._matches(context)
+        longest = int(lengths.max(initial=0))
+        if longest < SHORTEST:
+            return wider
+        found = list(zip(self._tokens[places].tolist(), lengths.tolist(), strict=True))
         own = [
-            np.unique(self._tokens[places[lengths >= length]], return_counts=True)
-            for length in range(SHORTEST, 1 + int(lengths.max(initial=0)))
+            Counter(token for token, matching in found if matching >= length)
+            for length in range(SHORTEST, 1 + longest)
         ]
         return [*wider, *own]
 
@@ -99,13 +104,18 @@ class NgramCache:
         return places, np.logical_and.accumulate(alike, axis=1).sum(1)
 
 
-def interpolate(probabilities: NDArray[np.float32], continuations: Continuations) -> None:
-    """Mix a next-token distribution (vocab,) with what followed before, in place; it still sums to one."""
-    for tokens, counts in continuations:
-        base = BASE_WEIGHT * len(tokens)
-        total = counts.sum() + base
-        probabilities *= base / total
-        probabilities[tokens] += counts / total
+def mixture(continuations: Continuations) -> tuple[float, dict[int, float]]:
+    """What mixing a distribution with what followed before makes of it: the share that each token's own
+    probability keeps, and what is added to those of some tokens."""
+    share, added = 1.0, dict[int, float]()
+    for counts in continuations:
+        base = BASE_WEIGHT * len(counts)
+        total = sum(counts.values()) + base
+        share *= base / total
+        added = {token: probability * (base / total) for token, probability in added.items()}
+        for token, count in counts.items():
+            added[token] = added.get(token, 0.0) + count / total
+    return share, added
 
 
 def _key(first: NDArray[np.int64] | np.int64, second: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:

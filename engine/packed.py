@@ -23,7 +23,7 @@ from engine.model import DiffusionGemma
 class PackedGemma(Ends):
     """A `DiffusionGemma` whose layers are operations of torch; see `engine.ends.Ends`."""
 
-    joins = True
+    joins = pads = True
 
     def __init__(self, model: DiffusionGemma, dtype: torch.dtype) -> None:
         super().__init__(model, dtype)

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from engine.attention import padded_rows
 from engine.cache import PrefixCache, over_cache
-from engine.network import Network
+from engine.network import Network, rows_for
 from engine.special import Special
 
 
@@ -42,8 +41,8 @@ def read(
         hidden = columns % views == torch.arange(views, device=device)[:, None]
         hidden[:, -1] = False  # the end is not in question
         canvas = torch.where(hidden, noise, canvas)
-    # Padded, so that texts of all lengths have few shapes; nothing looks at what is padding.
-    length = padded_rows(len(clean))
+    # Padded where that makes few shapes of texts of all lengths; nothing looks at what is padding.
+    length = rows_for(model, len(clean))
     canvas = F.pad(canvas, (0, length - len(clean)), value=Special.PAD)
     positions = torch.arange(len(cache), len(cache) + length, device=device)[None]
     logits = model.logits(model.denoise(canvas, positions, over_cache(cache, len(clean)), None))

@@ -20,7 +20,17 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import LENGTHS, Drafts, NextToken, Propose, Row, Rules, drive, masked
+from engine.middles import (
+    LONGEST_DRAFT,
+    Drafts,
+    NextToken,
+    Propose,
+    Row,
+    Rules,
+    drive,
+    forward_length,
+    masked,
+)
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.sampler import largest
@@ -73,7 +83,7 @@ class _Greedy:
         for row in self.rows:
             row.settle(rules, plan.length)
         self._open = [row for row in self.rows if not row.done]
-        self._written = Continuation(cache, len(cache), len(self._open), plan.length + LENGTHS[-1])
+        self._written = Continuation(cache, len(cache), len(self._open), plan.length + 1 + LONGEST_DRAFT)
 
     @property
     def done(self) -> bool:
@@ -84,8 +94,7 @@ class _Greedy:
         """Have every open row's draft verified."""
         rows = self._open
         drafts = [self._drafts.of(row) for row in rows]
-        wanted = 1 + max(len(draft) for draft in drafts)
-        count = next(length for length in LENGTHS if length >= wanted)
+        count = forward_length(self._model, drafts)
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
         at = [len(row.ids) - 1 for row in rows]
         padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]

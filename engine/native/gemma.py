@@ -44,7 +44,7 @@ class NativeGemma(Ends):
     for the best.
     """
 
-    joins = False
+    joins = pads = False
 
     def __init__(
         self, model: DiffusionGemma, dtype: torch.dtype, library: Library, instructions: int | None = None

@@ -14,12 +14,13 @@ from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.middles import Propose, Rules
 from engine.model import DiffusionGemma
-from engine.ngram_cache import NgramCache, interpolate
+from engine.ngram_cache import NgramCache
 from engine.request import Stop
 from engine.special import Special
 from engine.verified import write
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
+from tests.engine.mixing import interpolate
 
 PREFIX = list(range(20, 50))
 MIDDLES = [[60, 61, 62], [70], [], list(range(80, 95))]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, NgramCache, interpolate
+from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, NgramCache
+from tests.engine.mixing import interpolate
 
 VOCAB = 12
 
