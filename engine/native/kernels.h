@@ -33,6 +33,18 @@ INLINE void NAME(store)(float *to, Floats x) { memcpy(to, &x, sizeof x); }
 #define load NAME(load)
 #define store NAME(store)
 
+/* The bits of x rounded to bfloat16, which are the upper half: to the nearest, ties to even. */
+INLINE Unsigned NAME(rounded)(Floats x) {
+    Unsigned bits = (Unsigned)x;
+    return bits + 0x7fff + ((bits >> 16) & 1);
+}
+
+/* As many numbers as a vector has, as bfloat16. */
+INLINE void NAME(store_bf16)(uint16_t *to, Floats x) {
+    Halves half = __builtin_convertvector(NAME(rounded)(x) >> 16, Halves);
+    memcpy(to, &half, sizeof half);
+}
+
 #if DOT_BF16
 typedef uint16_t NAME(Input);
 #else
@@ -43,12 +55,7 @@ typedef float NAME(Input);
 /* x rounded to what products take. */
 INLINE void NAME(round_rows)(const float *x, INPUT *to, int count) {
 #if DOT_BF16
-    for (int i = 0; i < count; i += WIDTH) {
-        Unsigned bits = (Unsigned)load(x + i);
-        bits += 0x7fff + ((bits >> 16) & 1); /* to the nearest, ties to even */
-        Halves half = __builtin_convertvector(bits >> 16, Halves);
-        memcpy(to + i, &half, sizeof half);
-    }
+    for (int i = 0; i < count; i += WIDTH) NAME(store_bf16)(to + i, load(x + i));
 #else
     memcpy(to, x, sizeof(float) * count);
 #endif
@@ -225,12 +232,7 @@ INLINE void NAME(keep)(const float *x, void *at, size_t offset, int count, int i
         return;
     }
     uint16_t *to = (uint16_t *)at + offset;
-    for (int i = 0; i < count; i += WIDTH) {
-        Unsigned bits = (Unsigned)load(x + i);
-        bits += 0x7fff + ((bits >> 16) & 1);
-        Halves half = __builtin_convertvector(bits >> 16, Halves);
-        memcpy(to + i, &half, sizeof half);
-    }
+    for (int i = 0; i < count; i += WIDTH) NAME(store_bf16)(to + i, load(x + i));
 }
 
 /* Scores of 16 queries, turned on their side (d, 16), for `count` <= TILE_KEYS keys (count, d): (count, 16). */
@@ -247,8 +249,39 @@ INLINE void NAME(scores)(const float *queries, const float *keys, float *to, int
         for (int v = 0; v < VECTORS; v++) store(to + k * LANES + v * WIDTH, sums[k][v]);
 }
 
-INLINE void NAME(all_scores)(const float *queries, const void *keys, size_t offset, int count, int is_bf16,
-                             float *to, int d) {
+#if DOT_BF16
+/* The same of queries in pairs (d / 2, 16, 2) and keys that are bfloat16. */
+INLINE void NAME(paired_scores)(const uint16_t *queries, const uint16_t *keys, float *to, int d, const int count) {
+    Floats sums[TILE_KEYS];
+    for (int k = 0; k < count; k++) sums[k] = (Floats){0};
+    for (int pair = 0; pair < d / 2; pair++) {
+        Unsigned query;
+        memcpy(&query, queries + 2 * LANES * pair, sizeof query);
+        for (int k = 0; k < count; k++) {
+            int32_t twice;
+            memcpy(&twice, keys + (size_t)k * d + 2 * pair, sizeof twice);
+            sums[k] = (Floats)_mm512_dpbf16_ps((__m512)sums[k], (__m512bh)query, (__m512bh)_mm512_set1_epi32(twice));
+        }
+    }
+    for (int k = 0; k < count; k++) store(to + k * LANES, sums[k]);
+}
+#endif
+
+/* Scores of 16 queries for keys that may be bfloat16; `paired` is where the queries may be put in pairs. */
+INLINE void NAME(all_scores)(const float *queries, const uint16_t *paired, const void *keys, size_t offset, int count,
+                             int is_bf16, float *to, int d) {
+#if DOT_BF16
+    if (is_bf16) {
+        const uint16_t *key = (const uint16_t *)keys + offset;
+        int done = 0;
+        for (; done + TILE_KEYS <= count; done += TILE_KEYS)
+            NAME(paired_scores)(paired, key + (size_t)done * d, to + (size_t)done * LANES, d, TILE_KEYS);
+        for (; done < count; done++)
+            NAME(paired_scores)(paired, key + (size_t)done * d, to + (size_t)done * LANES, d, 1);
+        return;
+    }
+#endif
+    (void)paired;
     float room[TILE_KEYS * MOST_HEAD_DIM];
     int k = 0;
     for (; k + TILE_KEYS <= count; k += TILE_KEYS) {
@@ -276,8 +309,69 @@ INLINE void NAME(mix)(const float *weights, const float *values, float *out, int
         for (int v = 0; v < vectors; v++) store(out + (size_t)(lane + l) * d + column + v * WIDTH, sums[l][v]);
 }
 
+#if DOT_BF16
+/* The same of weights (count / 2, 16, 2) and values (count / 2, d, 2) that are bfloat16. */
+INLINE void NAME(paired_mix)(const uint32_t *weights, const uint32_t *values, float *out, int pairs, int d, int lane,
+                             const int lanes, int column, const int vectors) {
+    Floats sums[MIX_LANES][MIX_VECTORS];
+    for (int l = 0; l < lanes; l++)
+        for (int v = 0; v < vectors; v++) sums[l][v] = load(out + (size_t)(lane + l) * d + column + v * WIDTH);
+    for (int k = 0; k < pairs; k++)
+        for (int v = 0; v < vectors; v++) {
+            Unsigned value;
+            memcpy(&value, values + (size_t)k * d + column + v * WIDTH, sizeof value);
+            for (int l = 0; l < lanes; l++)
+                sums[l][v] = (Floats)_mm512_dpbf16_ps((__m512)sums[l][v], (__m512bh)value,
+                                                      (__m512bh)_mm512_set1_epi32(weights[k * LANES + lane + l]));
+        }
+    for (int l = 0; l < lanes; l++)
+        for (int v = 0; v < vectors; v++) store(out + (size_t)(lane + l) * d + column + v * WIDTH, sums[l][v]);
+}
+
+INLINE void NAME(paired_mix_all)(const float *weights, const uint16_t *values, int count, float *out, int d, int lane,
+                                 int end) {
+    uint32_t twos[MIXED_KEYS / 2 * LANES], room[MIXED_KEYS / 2 * MOST_HEAD_DIM];
+    for (int k = 0; k < count; k += MIXED_KEYS) {
+        int some = count - k < MIXED_KEYS ? count - k : MIXED_KEYS, pairs = (some + 1) / 2;
+        for (int pair = 0; pair < pairs; pair++) {
+            const float *w = weights + (size_t)(k + 2 * pair) * LANES;
+            const uint16_t *v = values + (size_t)(k + 2 * pair) * d;
+            int both = 2 * pair + 1 < some;
+            Unsigned first = NAME(rounded)(load(w)) >> 16;
+            Unsigned second = both ? NAME(rounded)(load(w + LANES)) & 0xffff0000u : (Unsigned){0};
+            first |= second;
+            memcpy(twos + pair * LANES, &first, sizeof first);
+            for (int i = 0; i < d; i += WIDTH) {
+                Halves one, other;
+                memcpy(&one, v + i, sizeof one);
+                memcpy(&other, v + (both ? d : 0) + i, sizeof other);
+                Unsigned joined = __builtin_convertvector(one, Unsigned) |
+                                  __builtin_convertvector(other, Unsigned) << 16;
+                memcpy(room + (size_t)pair * d + i, &joined, sizeof joined);
+            }
+        }
+        int l = lane;
+        for (; l + MIX_LANES <= end; l += MIX_LANES) {
+            int column = 0;
+            for (; column + MIX_VECTORS * WIDTH <= d; column += MIX_VECTORS * WIDTH)
+                NAME(paired_mix)(twos, room, out, pairs, d, l, MIX_LANES, column, MIX_VECTORS);
+            for (; column < d; column += WIDTH) NAME(paired_mix)(twos, room, out, pairs, d, l, MIX_LANES, column, 1);
+        }
+        for (; l < end; l++)
+            for (int column = 0; column < d; column += WIDTH)
+                NAME(paired_mix)(twos, room, out, pairs, d, l, 1, column, 1);
+    }
+}
+#endif
+
 INLINE void NAME(mix_all)(const float *weights, const void *values, size_t offset, int count, int is_bf16,
                           float *out, int d, int lane, int end) {
+#if DOT_BF16
+    if (is_bf16) {
+        NAME(paired_mix_all)(weights, (const uint16_t *)values + offset, count, out, d, lane, end);
+        return;
+    }
+#endif
     float room[MIXED_KEYS * MOST_HEAD_DIM];
     for (int k = 0; k < count; k += MIXED_KEYS) {
         int some = count - k < MIXED_KEYS ? count - k : MIXED_KEYS;
@@ -311,7 +405,15 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
         const float *query = queries + ((size_t)token * heads + head) * d;
         for (int i = 0; i < d; i++) turned[i * LANES + lane] = query[i];
     }
-    NAME(all_scores)(turned, keys->shared_k, kv * keys->shared_head, shared, keys->shared_bf16, scores, d);
+    uint16_t paired[DOT_BF16 ? MOST_HEAD_DIM * LANES : 1];
+#if DOT_BF16
+    for (int pair = 0; pair < d / 2; pair++) {
+        Unsigned both = NAME(rounded)(load(turned + 2 * pair * LANES)) >> 16 |
+                        (NAME(rounded)(load(turned + (2 * pair + 1) * LANES)) & 0xffff0000u);
+        memcpy(paired + 2 * LANES * pair, &both, sizeof both);
+    }
+#endif
+    NAME(all_scores)(turned, paired, keys->shared_k, kv * keys->shared_head, shared, keys->shared_bf16, scores, d);
     float *own = scores + (size_t)shared * LANES;
     for (int i = 0; i < own_count * LANES; i++) own[i] = -INFINITY;
     int lanes_of_row = pass->count * group;
@@ -320,8 +422,8 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
         end = end < used ? end : used;
         int seen = pass->at[row] + pass->count;
         float *part = mixed; /* not needed yet */
-        NAME(all_scores)(turned, keys->own_k, row * keys->own_row + kv * keys->own_head, seen, keys->own_bf16, part,
-                         d);
+        NAME(all_scores)(turned, paired, keys->own_k, row * keys->own_row + kv * keys->own_head, seen,
+                         keys->own_bf16, part, d);
         for (int k = 0; k < seen; k++)
             for (int l = lane; l < end; l++) own[k * LANES + l] = part[k * LANES + l];
         lane = end;
