@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.attention import Attend
-from engine.folded import norm_weight
-from engine.matrix import Gated, Matrix, filled_up
 from engine.model import DiffusionGemma
 
 
@@ -33,20 +31,20 @@ class Ends(ABC):
         self.device = embedding.device
         self.size = sum(p.numel() for p in model.parameters())
         self._embedding = embedding * config.hidden_size**0.5
-        self._mean = Matrix(self._embedding.t(), dtype)
-        mixed = model.self_conditioning
-        scale = norm_weight(mixed.pre_norm)
-        self._conditioning = Gated(
-            mixed.gate_proj.weight.detach().float() * scale,
-            mixed.up_proj.weight.detach().float() * scale,
-            [mixed.down_proj.weight],
-            dtype,
-        )
         self._eps = torch.tensor(config.rms_norm_eps, device=self.device)
 
     @abstractmethod
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
+
+    @abstractmethod
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
+
+    @abstractmethod
+    def _mixed(self, x: Tensor) -> Tensor:
+        """What self-conditioning adds to the canvas for soft embeddings `x` (rows, hidden), which are normed
+        but for their norm's weight."""
 
     @abstractmethod
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
@@ -63,17 +61,12 @@ class Ends(ABC):
         x = F.embedding(canvas, self._embedding)
         if soft is not None:
             flat = soft.reshape(-1, soft.shape[-1]).float()
-            [mixed] = self._conditioning(self._norm(flat).to(self.dtype))
-            x = x + mixed.view_as(x)
+            x = x + self._mixed(self._norm(flat)).view_as(x)
         return self._run(self._norm(x), positions, attend, encoder=False)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings of `ids`: float32, with one more dimension."""
         return F.embedding(ids, self._embedding)
-
-    def mean_embed(self, probabilities: Tensor) -> Tensor:
-        """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
-        return self._mean(filled_up(probabilities.to(self.dtype)))[: len(probabilities)]
 
     def _norm(self, x: Tensor) -> Tensor:
         return x * inverse_rms(x, self._eps)

@@ -29,10 +29,12 @@ class PackedGemma(Ends):
         super().__init__(model, dtype)
         self._layers = [_Layer(fold(layer, model.config), model.config, dtype) for layer in model.layers]
         self._rotations = _Rotations(model.config, self.device)
-        embedding = model.embed_tokens.weight.detach().float()
-        self._head = Matrix(
-            embedding * norm_weight(model.norm) * (2 / self.config.final_logit_softcapping), dtype
-        )
+        mixed, scale = model.self_conditioning, norm_weight(model.self_conditioning.pre_norm)
+        gate, up = (part.weight.detach().float() * scale for part in (mixed.gate_proj, mixed.up_proj))
+        self._conditioning = Gated(gate, up, [mixed.down_proj.weight], dtype)
+        self._mean = Matrix(self._embedding.t(), dtype)
+        head = model.embed_tokens.weight.detach().float() * norm_weight(model.norm)
+        self._head = Matrix(head * (2 / self.config.final_logit_softcapping), dtype)
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
@@ -42,6 +44,14 @@ class PackedGemma(Ends):
         # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
         flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
         return flat.view(*states.shape[:-1], flat.shape[-1])
+
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
+        return self._mean(filled_up(probabilities.to(self.dtype)))[: len(probabilities)]
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        [mixed] = self._conditioning(x.to(self.dtype))
+        return mixed
 
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         b, n, hidden = x.shape

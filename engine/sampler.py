@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.config import SamplerConfig
+from engine.native import sampling
 
 FREE = -1
 """In a row of pins: this position is the model's to choose."""
@@ -46,6 +47,15 @@ class Choice:
 
 def choose(logits: Tensor, temperature: float, sample: Callable[[Tensor], Tensor]) -> Choice:
     """Everything a step needs of `logits` (rows, vocab), which are used up; `sample` draws one id a row."""
+    if sampling.can_choose(logits):
+        argmax, confidence, entropy = sampling.choose(logits, 1 / temperature)
+        return Choice(
+            sampled=sample(logits),
+            argmax=argmax,
+            confidence=confidence,
+            entropy=entropy,
+            probabilities=logits,
+        )
     argmax = largest(logits)
     relative = logits.sub_(logits.gather(-1, argmax[:, None]))
     confidence = relative.softmax(-1).amax(-1)
@@ -77,8 +87,10 @@ def largest(logits: Tensor) -> Tensor:
 
 
 def draw_by_inversion(probabilities: Tensor, at: Tensor, total: int, generator: torch.Generator) -> Tensor:
-    """One uniform number a row, looked up in the cumulative distribution: first by block, then within."""
+    """One uniform number a row, looked up in the cumulative distribution."""
     uniform = torch.rand(total, generator=generator, device=generator.device)[at]
+    if sampling.can_choose(probabilities):
+        return sampling.draw(probabilities, uniform)
     rows, vocab = probabilities.shape
     block = _block(vocab)
     blocks = probabilities.view(rows, vocab // block, block)

@@ -59,10 +59,33 @@ class Pass(Structure):
     )
 
 
-class Head(Structure):
-    """See `Head` in layers.c."""
+class Product(Structure):
+    """See `Product` in layers.c."""
 
-    _fields_ = (("weight", c_void_p), ("vocab", c_int32), ("hidden", c_int32), ("cap", c_float))
+    _fields_ = (
+        *((name, c_void_p) for name in ("weight", "x", "y")),
+        ("cap", c_float),
+        *((name, c_int32) for name in ("rows", "inputs", "outputs")),
+    )
+
+
+class Choices(Structure):
+    """See `Choices` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("logits", "argmax", "confidence", "entropy")),
+        ("inverse_temperature", c_float),
+        *((name, c_int32) for name in ("rows", "vocab")),
+    )
+
+
+class Draws(Structure):
+    """See `Draws` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("probabilities", "uniform", "drawn")),
+        *((name, c_int32) for name in ("rows", "vocab")),
+    )
 
 
 class Library:
@@ -75,15 +98,19 @@ class Library:
         code.infill_scratch.argtypes, code.infill_scratch.restype = [POINTER(Pass), c_int], c_size_t
         code.infill_run.argtypes = [POINTER(Pass), c_int, c_void_p, c_void_p, c_int]
         code.infill_run.restype = None
-        code.infill_logits.argtypes = [POINTER(Head), c_int, c_void_p, c_void_p, c_int, c_void_p, c_int]
-        code.infill_logits.restype = None
+        code.infill_product.argtypes = [POINTER(Product), c_int, c_void_p, c_int]
+        code.infill_choose.argtypes = [POINTER(Choices), c_int, c_int]
+        code.infill_draw.argtypes = [POINTER(Draws), c_int, c_int]
+        for function in (code.infill_product, code.infill_choose, code.infill_draw):
+            function.restype = None
         names = {number: code.infill_set(number) for number in range(code.infill_sets())}
         self.sets: dict[int, str] = {
             number: name.decode("ascii") for number, name in names.items() if name is not None
         }
+        self.best = max(self.sets)
         self.scratch_floats = code.infill_scratch
         self.run = code.infill_run
-        self.logits = code.infill_logits
+        self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
 
 
 @cache

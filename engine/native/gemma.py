@@ -9,6 +9,7 @@ from ctypes import Array, byref, c_int32, pointer
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engine.attention import Attend, Memory, Placed, rope
@@ -16,7 +17,8 @@ from engine.config import LayerConfig, ModelConfig
 from engine.ends import Ends
 from engine.folded import FoldedLayer, can_fold, fold, norm_weight
 from engine.model import DiffusionGemma
-from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Head, Keys, Layer, Library, Model, Pass
+from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Keys, Layer, Library, Model, Pass
+from engine.native.matrix import NativeMatrix, panels
 
 _TABLE_ROWS = 1024
 
@@ -51,7 +53,7 @@ class NativeGemma(Ends):
     ) -> None:
         super().__init__(model, dtype)
         self._library = library
-        self._set = max(library.sets) if instructions is None else instructions
+        self._set = library.best if instructions is None else instructions
         self._held: list[Tensor] = []  # what the structures point to
         folded = [fold(layer, model.config) for layer in model.layers]
         self._layers = (Layer * len(folded))(*(self._layer(layer) for layer in folded))
@@ -65,13 +67,14 @@ class NativeGemma(Ends):
             widest=max(max(layer.qkv.shape[0], layer.up.shape[0], *layer.out.shape) for layer in folded),
             eps=model.config.rms_norm_eps,
         )
-        head = model.embed_tokens.weight.detach().float() * norm_weight(model.norm)
-        self._logits = Head(
-            weight=self._hold(_panels(head)),
-            vocab=model.config.vocab_size,
-            hidden=model.config.hidden_size,
-            cap=model.config.final_logit_softcapping,
-        )
+        embedding = model.embed_tokens.weight.detach().float()
+        cap = model.config.final_logit_softcapping
+        self._head = NativeMatrix(embedding * norm_weight(model.norm), library, instructions, cap=cap)
+        self._mean = NativeMatrix(self._embedding.t(), library, instructions)
+        mixed, scale = model.self_conditioning, norm_weight(model.self_conditioning.pre_norm)
+        self._mixed_gate = NativeMatrix(mixed.gate_proj.weight.float() * scale, library, instructions)
+        self._mixed_up = NativeMatrix(mixed.up_proj.weight.float() * scale, library, instructions)
+        self._mixed_down = NativeMatrix(mixed.down_proj.weight.float(), library, instructions)
         self._rotations = _Rotations(model.config)
         self._keys: WeakKeyDictionary[Memory, _Placement] = WeakKeyDictionary()
 
@@ -82,13 +85,14 @@ class NativeGemma(Ends):
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
-        rows = states.reshape(-1, states.shape[-1]).contiguous()
-        out = torch.empty(len(rows), self.config.vocab_size)
-        threads = torch.get_num_threads()
-        scratch = torch.empty(threads * rows.numel())
-        its, at = byref(self._logits), rows.data_ptr()
-        self._library.logits(its, self._set, at, out.data_ptr(), len(rows), scratch.data_ptr(), threads)
-        return out.view(*states.shape[:-1], -1)
+        return self._head(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
+
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
+        return self._mean(probabilities)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return self._mixed_down(F.gelu(self._mixed_gate(x), approximate="tanh") * self._mixed_up(x))
 
     def _run(self, x: Tensor, positions: Tensor, attend: Attend, *, encoder: bool) -> Tensor:
         if not isinstance(attend, Placed):
@@ -118,7 +122,7 @@ class NativeGemma(Ends):
 
     def _layer(self, layer: FoldedLayer) -> Layer:
         matrices = {
-            name: self._hold(_panels(matrix))
+            name: self._hold(panels(matrix))
             for name, matrix in (
                 ("qkv", layer.qkv),
                 ("out", layer.out),
@@ -194,10 +198,3 @@ class _Rotations:
             cosine, sine = (part[0, 0, :, :half].contiguous() for part in both)
             known = self._tables[layer] = cosine, sine
         return known
-
-
-def _panels(weight: Tensor) -> Tensor:
-    """`weight` (out, in) as bfloat16 in panels (out / 16, in / 2, 16, 2)."""
-    outputs, inputs = weight.shape
-    parts = weight.to(torch.bfloat16).view(outputs // LANES, LANES, inputs // 2, 2)
-    return parts.permute(0, 2, 1, 3).contiguous()

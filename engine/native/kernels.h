@@ -556,22 +556,80 @@ static void NAME(last_norm)(const Pass *pass, int from, int to, float *x) {
         NAME(norm)(x + (size_t)t * hidden, 0, x + (size_t)t * hidden, hidden, pass->model->eps);
 }
 
-/* Logits (rows, vocab) of final states (rows, hidden), the panels `from` to `to` of the vocabulary. */
-static void NAME(logits)(const Head *head, const float *states, float *to_logits, int rows, int from, int to,
-                         float *scratch) {
+/* The panels `from` to `to` of a product. */
+static void NAME(whole_product)(const Product *product, int from, int to, float *scratch) {
     INPUT *input = (INPUT *)scratch;
-    for (int r = 0; r < rows; r++)
-        NAME(round_rows)(states + (size_t)r * head->hidden, input + (size_t)r * head->hidden, head->hidden);
-    NAME(panels)(head->weight, input, to_logits, rows, head->hidden, head->hidden, head->vocab, from, to);
-    float cap = head->cap;
-    for (int r = 0; r < rows; r++) {
-        float *row = to_logits + (size_t)r * head->vocab;
+    int inputs = product->inputs;
+    NAME(round_rows)(product->x, input, product->rows * inputs);
+    NAME(panels)(product->weight, input, product->y, product->rows, inputs, inputs, product->outputs, from, to);
+    float cap = product->cap;
+    for (int r = 0; cap > 0 && r < product->rows; r++) {
+        float *row = product->y + (size_t)r * product->outputs;
         for (int i = from * LANES; i < to * LANES; i += WIDTH) {
-            /* cap * tanh(y / cap) */
             Floats y = load(row + i) * (2.0f / cap);
             y = NAME(choose)(y > 80.0f, (Floats){0} + 80.0f, y);
             store(row + i, cap - 2.0f * cap / (NAME(exponential)(y) + 1.0f));
         }
+    }
+}
+
+/* What a step needs of the rows `from` to `to` of logits, which become probabilities. */
+static void NAME(choices)(const Choices *choices, int from, int to) {
+    int vocab = choices->vocab;
+    for (int r = from; r < to; r++) {
+        float *row = choices->logits + (size_t)r * vocab;
+        Floats most = load(row);
+        for (int i = WIDTH; i < vocab; i += WIDTH) {
+            Floats x = load(row + i);
+            most = NAME(choose)(x > most, x, most);
+        }
+        float best = most[0];
+        for (int i = 1; i < WIDTH; i++) best = most[i] > best ? most[i] : best;
+        int argmax = 0;
+        while (argmax < vocab - 1 && row[argmax] < best) argmax++;
+        Floats at_one = {0}, whole = {0}, weighted = {0};
+        for (int i = 0; i < vocab; i += WIDTH) {
+            Floats relative = load(row + i) - best;
+            at_one += NAME(exponential)(relative);
+            relative *= choices->inverse_temperature;
+            Floats p = NAME(exponential)(relative);
+            whole += p;
+            weighted += p * NAME(choose)(p > 0.0f, relative, (Floats){0});
+            store(row + i, p);
+        }
+        float total = NAME(sum)(whole), scale = 1.0f / total;
+        for (int i = 0; i < vocab; i += WIDTH) store(row + i, load(row + i) * scale);
+        float entropy = logf(total) - NAME(sum)(weighted) * scale;
+        choices->argmax[r] = argmax;
+        choices->confidence[r] = 1.0f / NAME(sum)(at_one);
+        choices->entropy[r] = entropy > 0 ? entropy : 0;
+    }
+}
+
+/* Where the cumulative sum of each of the rows `from` to `to` passes its share of the whole. */
+static void NAME(draws)(const Draws *draws, int from, int to) {
+    int vocab = draws->vocab;
+    for (int r = from; r < to; r++) {
+        const float *row = draws->probabilities + (size_t)r * vocab;
+        Floats sums = {0};
+        for (int i = 0; i < vocab; i += WIDTH) sums += load(row + i);
+        float target = NAME(sum)(sums) * draws->uniform[r], before = 0;
+        int i = 0;
+        for (; i < vocab - WIDTH; i += WIDTH) {
+            float some = NAME(sum)(load(row + i));
+            if (before + some > target) break;
+            before += some;
+        }
+        int found = -1;
+        for (; i < vocab; i++) { /* rounding may have us pass the end: then it is the last one with any weight */
+            if (row[i] <= 0) continue;
+            found = i;
+            before += row[i];
+            if (before > target) break;
+        }
+        if (found < 0)
+            for (found = vocab - 1; found > 0 && row[found] <= 0;) found--;
+        draws->drawn[r] = found;
     }
 }
 

@@ -66,12 +66,32 @@ typedef struct {
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(x) JOIN(x, SET)
 
-/* What makes logits of final states. */
+/* y (rows, outputs) = x (rows, inputs) times a matrix's transpose, soft-capped to cap * tanh(y / cap) if `cap` is
+ * not 0. */
 typedef struct {
-    const uint16_t *weight; /* (vocab, hidden), in panels */
-    int32_t vocab, hidden;
+    const uint16_t *weight; /* (outputs, inputs), in panels */
+    const float *x;
+    float *y;
     float cap;
-} Head;
+    int32_t rows, inputs, outputs;
+} Product;
+
+/* One step's choice from logits (rows, vocab), which become probabilities at the temperature; argmax and its
+ * probability at temperature 1, and the entropy in nats at the temperature, (rows,) each. */
+typedef struct {
+    float *logits;
+    int64_t *argmax;
+    float *confidence, *entropy;
+    float inverse_temperature;
+    int32_t rows, vocab;
+} Choices;
+
+/* A token (rows,) of each row of probabilities (rows, vocab), by a number in [0, 1). */
+typedef struct {
+    const float *probabilities, *uniform;
+    int64_t *drawn;
+    int32_t rows, vocab;
+} Draws;
 
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
@@ -135,10 +155,13 @@ typedef struct {
     void (*project)(const Pass *, int, int, int, const float *, float *, float *);
     void (*finish)(const Pass *, int, int, int, float *, const float *, float *);
     void (*last_norm)(const Pass *, int, int, float *);
-    void (*logits)(const Head *, const float *, float *, int, int, int, float *);
+    void (*whole_product)(const Product *, int, int, float *);
+    void (*choices)(const Choices *, int, int);
+    void (*draws)(const Draws *, int, int);
 } Set;
 
-#define AS_SET(name) {#name, project_##name, finish_##name, last_norm_##name, logits_##name}
+#define AS_SET(name)                                                                                         \
+    {#name, project_##name, finish_##name, last_norm_##name, whole_product_##name, choices_##name, draws_##name}
 
 /* The slowest first. */
 static const Set sets[] = {
@@ -193,6 +216,13 @@ struct Job {
     void (*run)(Job *, int part);
     int parts;
 };
+
+/* A share of `count` things, for part `part`. */
+static void share_of(const Job *job, int part, int count, int *from, int *to) {
+    int each = (count + job->parts - 1) / job->parts;
+    *from = part * each < count ? part * each : count;
+    *to = *from + each < count ? *from + each : count;
+}
 
 static void pause_a_little(int times) {
     if (times > 4096) {
@@ -294,8 +324,8 @@ static void run_part(Job *job, int part) {
     Running *running = (Running *)job;
     const Pass *pass = running->pass;
     const Set *set = running->set;
-    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts;
-    int from = part * each < tokens ? part * each : tokens, to = from + each < tokens ? from + each : tokens;
+    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts, from, to;
+    share_of(job, part, tokens, &from, &to);
     float *queries = running->scratch + part * part_floats(pass, each);
     float *scratch = queries + (size_t)each * pass->model->widest;
     for (int layer = 0; layer < pass->model->layers; layer++) {
@@ -322,26 +352,47 @@ EXPORT void infill_run(const Pass *pass, int set, float *x, float *scratch, int 
 
 typedef struct {
     Job job;
-    const Head *head;
+    const void *what;
     const Set *set;
-    const float *states;
-    float *logits, *scratch;
-    int rows;
-} Finding;
+    float *scratch;
+} Other;
 
-static void find_part(Job *job, int part) {
-    Finding *finding = (Finding *)job;
-    const Head *head = finding->head;
-    int panels = head->vocab / LANES, each = (panels + job->parts - 1) / job->parts;
-    int from = part * each < panels ? part * each : panels, to = from + each < panels ? from + each : panels;
-    float *scratch = finding->scratch + (size_t)part * finding->rows * head->hidden;
-    finding->set->logits(head, finding->states, finding->logits, finding->rows, from, to, scratch);
+static void product_part(Job *job, int part) {
+    const Other *other = (const Other *)job;
+    const Product *product = other->what;
+    int from, to;
+    share_of(job, part, product->outputs / LANES, &from, &to);
+    other->set->whole_product(product, from, to, other->scratch + (size_t)part * product->rows * product->inputs);
 }
 
-/* Soft-capped logits (rows, vocab) of states (rows, hidden); scratch has threads * rows * hidden floats. */
-EXPORT void infill_logits(const Head *head, int set, const float *states, float *logits, int rows, float *scratch,
-                          int threads) {
-    Finding finding = {.job.run = find_part, .head = head, .set = sets + set, .states = states, .logits = logits,
-                       .scratch = scratch, .rows = rows};
-    do_in_parts(&finding.job, worth(threads, rows));
+/* Scratch has threads * rows * inputs floats. */
+EXPORT void infill_product(const Product *product, int set, float *scratch, int threads) {
+    Other other = {.job.run = product_part, .what = product, .set = sets + set, .scratch = scratch};
+    do_in_parts(&other.job, worth(threads, product->rows));
+}
+
+static void choices_part(Job *job, int part) {
+    const Other *other = (const Other *)job;
+    const Choices *choices = other->what;
+    int from, to;
+    share_of(job, part, choices->rows, &from, &to);
+    other->set->choices(choices, from, to);
+}
+
+EXPORT void infill_choose(const Choices *choices, int set, int threads) {
+    Other other = {.job.run = choices_part, .what = choices, .set = sets + set};
+    do_in_parts(&other.job, worth(threads, choices->rows));
+}
+
+static void draws_part(Job *job, int part) {
+    const Other *other = (const Other *)job;
+    const Draws *draws = other->what;
+    int from, to;
+    share_of(job, part, draws->rows, &from, &to);
+    other->set->draws(draws, from, to);
+}
+
+EXPORT void infill_draw(const Draws *draws, int set, int threads) {
+    Other other = {.job.run = draws_part, .what = draws, .set = sets + set};
+    do_in_parts(&other.job, worth(threads, draws->rows));
 }
