@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("--typing", action="store_true", help="the typing session instead of one cold fill")
     parser.add_argument("--every", type=int, default=1, help="have transformers fill every so many keys only")
     arguments = parser.parse_args()
+    threads = torch.get_num_threads()
     engine = load_engine(None)
+    left_to_torch = torch.get_num_threads()
+    engine.network.use_threads(threads)
     folder = resolve(None, lambda _line: None)
     reference = DiffusionGemmaForBlockDiffusion.from_pretrained(folder, dtype=torch.bfloat16).eval()
     reference.config.canvas_length = arguments.canvas
@@ -62,6 +65,7 @@ def main() -> None:
     network = engine._network
 
     def generate(*prompts: Sequence[int]) -> None:
+        torch.set_num_threads(threads)  # of which our engine leaves torch few
         for tokens in prompts:
             torch.manual_seed(0)
             reference.generate(
@@ -76,6 +80,7 @@ def main() -> None:
                     confidence_threshold=1e-9,
                 ),
             )
+        torch.set_num_threads(left_to_torch)
 
     def ours(draw: Draw) -> Callable[[], None]:
         def run() -> None:
@@ -118,7 +123,7 @@ def main() -> None:
                 wall[name].append(times * 1e3 * (time.perf_counter() - began))
                 cpu[name].append(times * 1e3 * (time.process_time() - used))
                 print(f"{name}: {cpu[name][-1]:.0f} ms of processor time", file=sys.stderr)
-    print(json.dumps(_report(wall, cpu, vars(arguments), str(network.dtype))))
+    print(json.dumps(_report(wall, cpu, vars(arguments) | {"threads": threads}, str(network.dtype))))
 
 
 class _Asked:
@@ -153,7 +158,6 @@ def _report(
         "benchmark": "against transformers",
         **arguments,
         "dtype": dtype,
-        "threads": torch.get_num_threads(),
         "wall_ms": {name: statistics.median(values) for name, values in wall.items()},
         "cpu_ms": {name: statistics.median(values) for name, values in cpu.items()},
         "times_faster_wall": {name: faster(wall, name) for name in wall},

@@ -15,8 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parent))
 from chart import Series, write_chart
 
@@ -35,7 +33,7 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, default=Path("docs/latency.svg"))
     arguments = parser.parse_args()
     engine = load_engine(None)
-    torch.set_num_threads(1)
+    engine.network.use_threads(1)
     meters = {prefix: Meter(engine, prefix) for prefix in _PREFIXES}
     times: dict[tuple[int, int], list[float]] = {}
     for turn in range(arguments.rounds + 1):

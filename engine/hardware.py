@@ -40,9 +40,15 @@ def fastest(model: DiffusionGemma) -> Network:
     if model.device.type != "cpu" or not can_fold(model):
         return model
     keep_freed_memory()
-    torch.set_num_threads(fast_threads(torch.get_num_threads()))
+    threads, dtype = fast_threads(torch.get_num_threads()), fast_dtype()
     code = library() if can_run(model) else None
-    return PackedGemma(model, fast_dtype()) if code is None else NativeGemma(model, fast_dtype(), code)
+    if code is None:
+        torch.set_num_threads(threads)
+        return PackedGemma(model, dtype)
+    # What is left to torch is small; its threads would wait for more of it where ours want to compute.
+    torch.set_num_threads(1)
+    code.most_threads = threads
+    return NativeGemma(model, dtype, code)
 
 
 def give_back_freed_memory() -> None:

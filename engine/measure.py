@@ -5,10 +5,11 @@ Knows nothing of files, of holes or of how results are shown.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,13 +81,20 @@ class Meter:
         attention = sum(4 * rows * keys * heads * layer.head_dim for layer in config.layers)
         # The embedding serves twice: for the logits and for the mean embeddings.
         parameters = network.size + config.vocab_size * config.hidden_size
-        product_s = seconds_per_product(network.dtype, rows, config.hidden_size, 4 * config.hidden_size)
+        with _torch_threads(network.threads):
+            product_s = seconds_per_product(network.dtype, rows, config.hidden_size, 4 * config.hidden_size)
+            bandwidth = _bandwidth()
         return Floor(
             operations=2.0 * rows * parameters + attention,
             operations_per_s=2.0 * rows * 4 * config.hidden_size**2 / product_s,
             bytes=float(network.size * network.dtype.itemsize),
-            bytes_per_s=_bandwidth(),
+            bytes_per_s=bandwidth,
         )
+
+    @property
+    def threads(self) -> int:
+        """How many threads a pass is divided among."""
+        return self._engine._network.threads
 
     def forget(self) -> None:
         """Drop all prefix caches."""
@@ -107,9 +115,14 @@ class Meter:
         return cache
 
 
-def threads() -> int:
-    """How many threads products of matrices are divided among."""
-    return torch.get_num_threads()
+@contextlib.contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resident_bytes() -> int | None:

@@ -28,6 +28,15 @@ class DiffusionGemma(nn.Module):
     joins = True
 
     @property
+    def threads(self) -> int:
+        """See `engine.network.Network`."""
+        return torch.get_num_threads()
+
+    def use_threads(self, count: int) -> None:
+        """See `engine.network.Network`."""
+        torch.set_num_threads(count)
+
+    @property
     def pads(self) -> bool:
         """On a CPU the matrix library prepares every product of a new shape; see `engine.attention`."""
         return self.device.type == "cpu"

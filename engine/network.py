@@ -20,6 +20,13 @@ class Network(Protocol):
     """
 
     @property
+    def threads(self) -> int:
+        """How many threads a pass that is asked for by this thread uses."""
+
+    def use_threads(self, count: int) -> None:
+        """Have passes that this thread asks for use so many."""
+
+    @property
     def joins(self) -> bool: ...
     @property
     def pads(self) -> bool: ...

@@ -25,6 +25,15 @@ class PackedGemma(Ends):
 
     joins = pads = True
 
+    @property
+    def threads(self) -> int:
+        """See `engine.network.Network`."""
+        return torch.get_num_threads()
+
+    def use_threads(self, count: int) -> None:
+        """See `engine.network.Network`."""
+        torch.set_num_threads(count)
+
     def __init__(self, model: DiffusionGemma, dtype: torch.dtype) -> None:
         super().__init__(model, dtype)
         self._layers = [_Layer(fold(layer, model.config), model.config, dtype) for layer in model.layers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import threading
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 
@@ -88,9 +89,16 @@ class Draws(Structure):
     )
 
 
+class _Threads(threading.local):
+    """How many threads a call may use, for each thread that calls."""
+
+    count: int | None = None
+
+
 class Library:
     """The functions of the library; `sets` are the instruction sets this processor has kernels for, by their
-    number, the slowest first."""
+    number, the slowest first, and `most_threads` is how many threads a call uses where nothing else is said.
+    """
 
     def __init__(self, path: str) -> None:
         code = ctypes.CDLL(path)
@@ -108,9 +116,20 @@ class Library:
             number: name.decode("ascii") for number, name in names.items() if name is not None
         }
         self.best = max(self.sets)
+        self.most_threads = 1
+        self._threads = _Threads()
         self.scratch_floats = code.infill_scratch
         self.run = code.infill_run
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call from this thread uses."""
+        return self._threads.count or self.most_threads
+
+    def use_threads(self, count: int) -> None:
+        """Have calls from this thread use so many from now on."""
+        self._threads.count = count
 
 
 @cache

@@ -39,7 +39,7 @@ def can_run(model: DiffusionGemma) -> bool:
 
 
 class NativeGemma(Ends):
-    """A `DiffusionGemma` whose layers run in C, with as many threads as torch has; see `engine.ends.Ends`.
+    """A `DiffusionGemma` whose layers run in C; see `engine.ends.Ends`.
 
     Weights are bfloat16, sums float32, keys and values `dtype`. It takes only what is `Placed` to attend to.
     A pass lets other threads of the interpreter go on. `instructions` is the set to use by its number, None
@@ -79,6 +79,15 @@ class NativeGemma(Ends):
         self._keys: WeakKeyDictionary[Memory, _Placement] = WeakKeyDictionary()
 
     @property
+    def threads(self) -> int:
+        """See `engine.network.Network`."""
+        return self._library.threads
+
+    def use_threads(self, count: int) -> None:
+        """See `engine.network.Network`."""
+        self._library.use_threads(count)
+
+    @property
     def instructions(self) -> str:
         """The name of the instruction set in use."""
         return self._library.sets[self._set]
@@ -115,7 +124,7 @@ class NativeGemma(Ends):
             most_own=columns,
         )
         x = x.reshape(-1, hidden).contiguous()
-        threads = torch.get_num_threads()
+        threads = self._library.threads
         scratch = torch.empty(self._library.scratch_floats(byref(its), threads))
         self._library.run(byref(its), self._set, x.data_ptr(), scratch.data_ptr(), threads)
         return x.view(b, n, hidden)

@@ -28,7 +28,7 @@ class NativeMatrix:
     def __call__(self, x: Tensor) -> Tensor:
         x = x.float().contiguous()
         y = torch.empty(len(x), self._outputs)
-        threads = torch.get_num_threads()
+        threads = self._library.threads
         scratch = torch.empty(threads * x.numel())
         product = Product(
             weight=self._panels.data_ptr(),

@@ -39,7 +39,7 @@ def choose(logits: Tensor, inverse_temperature: float) -> tuple[Tensor, Tensor, 
         rows=rows,
         vocab=vocab,
     )
-    code.choose(byref(choices), code.best, torch.get_num_threads())
+    code.choose(byref(choices), code.best, code.threads)
     return argmax, confidence, entropy
 
 
@@ -57,5 +57,5 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
         rows=rows,
         vocab=vocab,
     )
-    code.draw(byref(draws), code.best, torch.get_num_threads())
+    code.draw(byref(draws), code.best, code.threads)
     return drawn

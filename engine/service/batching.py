@@ -141,10 +141,8 @@ class Batch:
 
     def _use_threads(self, count: int) -> None:
         """From now on, on this thread: libraries know one number for each."""
-        import torch
-
         if self._threads > 1:
-            torch.set_num_threads(count)
+            self._network.use_threads(count)
 
     def _run_together(self, calls: list[_Call]) -> None:
         rows = sum(len(call.rows) for call in calls)

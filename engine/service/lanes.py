@@ -71,9 +71,7 @@ def _at_once(network: Network) -> int:
 
 def _threads(network: Network) -> int:
     """How many threads a pass may use, 1 where that is not for us to say."""
-    import torch
-
-    return torch.get_num_threads() if network.device.type == "cpu" else 1
+    return network.threads if network.device.type == "cpu" else 1
 
 
 class Lane:

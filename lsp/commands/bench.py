@@ -166,7 +166,7 @@ def _report(
     typed_ms: list[float],
     shares: list[float],
 ) -> dict[str, object]:
-    from engine.measure import resident_bytes, threads
+    from engine.measure import resident_bytes
 
     info = engine.info()
     keys = sorted(typed_ms)
@@ -177,7 +177,7 @@ def _report(
         "model": info.model,
         "dtype": info.dtype,
         "device": info.device,
-        "threads": threads(),
+        "threads": meter.threads,
         "ms": {name: _spread(values) for name, values in times.items()},
         "keystroke_ms": {"p50": statistics.median(keys), "p95": keys[int(0.95 * (len(keys) - 1))]},
         "prompt_share_encoded": statistics.fmean(shares),

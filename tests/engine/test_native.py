@@ -52,10 +52,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGemma:
 
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    if code is None:
+        yield
+        return
+    before = code.threads
+    code.use_threads(2)
     yield
-    torch.set_num_threads(before)
+    code.use_threads(before)
 
 
 @pytest.fixture
@@ -201,7 +204,7 @@ def test_positions_past_the_first_table(model: DiffusionGemma, torchs: PackedGem
 def test_threads_change_nothing(model: DiffusionGemma) -> None:
     network = native(model)
     both = denoised(network, 4, 32)
-    torch.set_num_threads(1)
+    network.use_threads(1)
     assert denoised(network, 4, 32).equal(both)
 
 

@@ -180,40 +180,38 @@ def test_an_engine_that_is_not_ours_is_used_as_it_is() -> None:
     assert lanes_of(scripted, 3) == [scripted] * 3
 
 
-def test_several_threads_compute_long_rows_and_one_short_ones(engine: InProcessEngine) -> None:
-    seen: list[int] = []
+class Watched:
+    """A network that remembers with how many threads it was used."""
 
-    class Watched:
-        def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
-            seen.append(torch.get_num_threads())
-            return ids
+    def __init__(self) -> None:
+        self.threads = 3
+        self.seen: list[int] = []
 
-    before = torch.get_num_threads()
-    batch = Batch(cast("Network", Watched()), threads=3)
-    network = BatchedNetwork(cast("Network", Watched()), batch)
-    torch.set_num_threads(3)
-    try:
-        with batch.member(Priority.AUTOMATIC):
-            for tokens in (512, 4, 32):
-                network.encode(torch.zeros(1, tokens), torch.arange(tokens)[None], cast("Attend", None))
-        network.encode(torch.zeros(1, 4), torch.arange(4)[None], cast("Attend", None))
-        with batch.member(Priority.AUTOMATIC):
-            pass
-        assert seen == [3, 1, 3, 1]
-        assert torch.get_num_threads() == 3  # for whatever else there is
-    finally:
-        torch.set_num_threads(before)
+    def use_threads(self, count: int) -> None:
+        self.threads = count
+
+    def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
+        self.seen.append(self.threads)
+        return ids
+
+
+def test_several_threads_compute_long_rows_and_one_short_ones() -> None:
+    watched = Watched()
+    batch = Batch(cast("Network", watched), threads=3)
+    network = BatchedNetwork(cast("Network", watched), batch)
+    with batch.member(Priority.AUTOMATIC):
+        for tokens in (512, 4, 32):
+            network.encode(torch.zeros(1, tokens), torch.arange(tokens)[None], cast("Attend", None))
+    network.encode(torch.zeros(1, 4), torch.arange(4)[None], cast("Attend", None))
+    with batch.member(Priority.AUTOMATIC):
+        pass
+    assert watched.seen == [3, 1, 3, 1]
+    assert watched.threads == 3  # for whatever else there is
 
 
 def test_a_batch_beside_another_that_is_at_work_computes_with_one_thread() -> None:
-    seen: list[int] = []
-
-    class Watched:
-        def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
-            seen.append(torch.get_num_threads())
-            return ids
-
-    network = cast("Network", Watched())
+    watched = Watched()
+    network = cast("Network", watched)
     mine, other = Batch.beside_each_other(network, threads=3, count=2)
     at_work, over = threading.Event(), threading.Event()
 
@@ -222,7 +220,6 @@ def test_a_batch_beside_another_that_is_at_work_computes_with_one_thread() -> No
             at_work.set()
             over.wait()
 
-    before = torch.get_num_threads()
     beside = threading.Thread(target=work_beside)
     try:
         for busy in (False, True, False):
@@ -238,5 +235,4 @@ def test_a_batch_beside_another_that_is_at_work_computes_with_one_thread() -> No
                 )
     finally:
         over.set()
-        torch.set_num_threads(before)
-    assert seen == [3, 1, 3]
+    assert watched.seen == [3, 1, 3]
