@@ -104,9 +104,18 @@ def draw_like_reference(probabilities: Tensor, at: Tensor, total: int, generator
 
     What `torch.multinomial` does for one sample, without its checks and with a faster search of the maximum.
     """
-    noise = probabilities.new_empty(total, probabilities.shape[1]).exponential_(1, generator=generator)
+    noise = _exponential(total, probabilities.shape[1], generator)
     noise = noise if len(at) == total else noise[at]
     return largest(torch.div(probabilities, noise, out=noise))
+
+
+def _exponential(rows: int, vocab: int, generator: torch.Generator) -> Tensor:
+    """What `Tensor.exponential_` draws: float32 (rows, vocab)."""
+    if generator.device.type != "cpu":
+        return torch.empty(rows, vocab, device=generator.device).exponential_(1, generator=generator)
+    # On a CPU that takes logarithms one by one, of these same numbers.
+    uniform = torch.rand(rows, vocab, dtype=torch.float64, generator=generator)
+    return uniform.neg_().log1p_().float().neg_()
 
 
 def _invert(weights: Tensor, uniform: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -99,3 +99,11 @@ def test_confidence_counts_free_positions_only() -> None:
     assert sampler.confident(entropies, everywhere, 0.5).tolist() == [True]  # the mean over all is 0.2
     assert sampler.confident(entropies, first, 0.5).tolist() == [False]
     assert sampler.confident(entropies, ~everywhere, 0.5).tolist() == [True]  # nothing left to choose
+
+
+def test_the_reference_draws_are_those_of_exponential_noise() -> None:
+    """To the bit, and the generator goes on from the same place."""
+    ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
+    want = torch.empty(100, 512).exponential_(1, generator=theirs)
+    assert sampler._exponential(100, 512, ours).equal(want)
+    assert torch.rand(1, generator=ours).equal(torch.rand(1, generator=theirs))
