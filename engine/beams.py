@@ -43,6 +43,9 @@ _MARGIN = 4.0
 _FINISHED_MARGIN = 1.5
 """Nats: likewise, once there are whole texts to compare it with."""
 
+_THOROUGH_MARGIN = 6.0
+"""Nats: both, where more is to be found than what is likeliest."""
+
 _LOOKED_AT = 3
 """How many continuations are looked at for each beam: more than one, since some end a text alike."""
 
@@ -58,19 +61,24 @@ def search(
     ngrams: NgramCache | None = None,
     *,
     width: int,
+    thorough: bool = False,
 ) -> Iterator[Draft]:
     """Find up to `plan.batch` likely middles of less than `plan.length` tokens behind the prefix in `cache`.
 
     Rows are in order of their probability, the likeliest first; fewer than asked for where the others are
     far less likely. Yields a draft after every forward, as `engine.verified.write` does, and takes the same
-    arguments; `width` is how many beams are followed.
+    arguments; `width` is how many beams are followed, and a `thorough` search gives up less.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
     """
     longest = model.config.max_position_embeddings
     yield from drive(
-        lambda: _Beams(model, cache, plan, rules, propose, ngrams, width), cache, longest, plan, cancelled
+        lambda: _Beams(model, cache, plan, rules, propose, ngrams, width, thorough=thorough),
+        cache,
+        longest,
+        plan,
+        cancelled,
     )
 
 
@@ -111,8 +119,12 @@ class _Beams:
         propose: Propose,
         ngrams: NgramCache | None,
         width: int,
+        *,
+        thorough: bool,
     ) -> None:
         self._model, self._plan, self._rules = model, plan, rules
+        self._margin = _THOROUGH_MARGIN if thorough else _MARGIN
+        self._finished_margin = _THOROUGH_MARGIN if thorough else _FINISHED_MARGIN
         self._width = max(width, plan.batch)
         self._next = NextToken(cache.tokens, ngrams)
         self._drafts = Drafts(propose, self._next.before, rules, plan.length)
@@ -178,13 +190,13 @@ class _Beams:
         barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
         likeliest, best = float(top.values[0]), -math.inf  # of all, and of those that are not barred
         for total, place in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-            if total == -math.inf or total < best - _MARGIN:  # not allowed, or no use
+            if total == -math.inf or total < best - self._margin:  # not allowed, or no use
                 break
             index, token = divmod(place, own.shape[1])
             beam, only = self._open[index], allowed[index]
             child = beam.then(token, math.exp(total - beam.total), forced=only is not None and len(only) == 1)
             is_barred = self._rules.barred(child.row.ids)
-            if is_barred and total < likeliest - _MARGIN:
+            if is_barred and total < likeliest - self._margin:
                 continue
             best = max(best, -math.inf if is_barred else total)
             child.row.settle(self._rules, self._plan.length)
@@ -202,10 +214,10 @@ class _Beams:
         del self._finished[self._plan.batch :]
         best = max(beam.total for beam in [*self._finished, *kept])
         enough = len(self._finished) == self._plan.batch
-        least = max(best - _MARGIN, self._finished[-1].total if enough else -math.inf)
+        least = max(best - self._margin, self._finished[-1].total if enough else -math.inf)
         whole = [beam.total for beam in self._finished if len(beam.row.ids) > 1]
         if len(whole) > 1:  # something to choose among, for whoever knows more of what fits
-            least = max(least, whole[0] - _FINISHED_MARGIN)
+            least = max(least, whole[0] - self._finished_margin)
         self._open = [beam for beam in kept if not beam.row.done and beam.total > least]
 
 

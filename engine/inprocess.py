@@ -47,6 +47,9 @@ LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 CACHE_BYTES = {"cpu": 16 * 2**20, "gpu": 2 * 2**30}
 """Of prefix caches kept, by where they are: some 14 places of the embedded model on a CPU."""
 
+_THOROUGH_TIMES = 2
+"""How many times as many beams a thorough search follows."""
+
 _LOOK_S = 0.05
 """How long a request waits for another before it looks again whether it is still wanted."""
 
@@ -163,6 +166,7 @@ class InProcessEngine:
             far_chars=int(self._prompts.far_tokens * per_token),
             nearby_chars=int(self._prompts.nearby_tokens * per_token),
             warm_starts=self._prompts.verified_tokens == 0,
+            searches=self._prompts.verified_tokens > 0 and self._prompts.beams > 1,
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
@@ -204,7 +208,8 @@ class InProcessEngine:
         """Middles left to right; see `engine.writing`."""
         from engine.writing import write_middles
 
-        own = self._prompts.beams if decoding is Decoding.SEARCH else self._prompts.verified_candidates
+        beams = self._prompts.beams * (_THOROUGH_TIMES if request.thorough else 1)
+        own = beams if decoding is Decoding.SEARCH else self._prompts.verified_candidates
         for draft, canvases in write_middles(
             self._network,
             self._cache,
@@ -212,7 +217,7 @@ class InProcessEngine:
             request,
             cancelled,
             candidates=request.candidates or own,
-            beams=self._prompts.beams,
+            beams=beams,
             decoding=decoding,
             started=started,
             ngrams=self._surroundings.ngrams(request.prompt, self._cache.tokens),

@@ -108,7 +108,8 @@ class DenoiseRequest:
     is refused. `one_line` says that the middle ends with its line, unless it has opened a bracket.
     `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
     always denoised. A line with one of the texts in `avoid` is not looked for where lines are searched for;
-    elsewhere it may come about.
+    elsewhere it may come about. A `thorough` search finds more lines than the likeliest few, and takes
+    several times as long; elsewhere it changes nothing.
 
     An engine that many share serves the more urgent `priority` first, and drops a request as
     soon as the same client asks another of the same `key`, which is any string that stands for a document;
@@ -129,6 +130,7 @@ class DenoiseRequest:
     one_line: bool = False
     decoding: Decoding | None = None
     avoid: tuple[str, ...] = ()
+    thorough: bool = False
     priority: Priority = Priority.AUTOMATIC
     key: str = ""
 
@@ -281,7 +283,8 @@ class EngineInfo:
     model was not trained on any, `far_chars` for each of `Prompt.before` and `Prompt.after`, and
     `nearby_chars` for all of `Prompt.nearby`, 0 where they are of no use. `candidates` is how many canvases
     are denoised at once where nobody asks for a number. `warm_starts` tells whether a canvas that begins
-    with an older one's text is worth denoising: not for a model that writes better left to right.
+    with an older one's text is worth denoising: not for a model that writes better left to right. `searches`
+    tells whether it searches for lines, so that a thorough search may find others.
     """
 
     model: str
@@ -295,6 +298,7 @@ class EngineInfo:
     far_chars: int = 0
     nearby_chars: int = 0
     warm_starts: bool = True
+    searches: bool = False
 
 
 class Engine(Protocol):

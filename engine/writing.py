@@ -58,7 +58,9 @@ def write_middles(
     drafts = _nothing if decoding is Decoding.CAUSAL else _from(ngrams)
     said = ngrams if informed else None
     if decoding is Decoding.SEARCH:
-        for draft in search(network, cache, plan, rules, drafts, cancelled, said, width=beams):
+        for draft in search(
+            network, cache, plan, rules, drafts, cancelled, said, width=beams, thorough=request.thorough
+        ):
             yield draft, canvases_of(draft, tokenizer)
         return
     for draft in write(network, cache, plan, rules, drafts, cancelled, said):

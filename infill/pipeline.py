@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-from engine.request import Canvas, DenoiseRequest, Engine, Step, Stop
+from engine.request import Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
 from infill.blame import Hurt
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
@@ -32,6 +32,9 @@ class Progress:
     hole: Hole
     start: int
 
+
+_LOOK_TIMES = 4
+"""How many times what a search took has to be left for a thorough one."""
 
 OnStep = Callable[[Progress], None]
 Shape = Callable[[DenoiseRequest], DenoiseRequest]
@@ -90,7 +93,21 @@ def fill_all(
     mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
-    outcomes = _kept(denoised, judge, is_sound, cancelled, wanted, close=CLOSE if ask.one_line else 0.0)
+    searched = info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
+    choose = partial(
+        _kept,
+        judge=judge,
+        is_sound=is_sound,
+        cancelled=cancelled,
+        wanted=wanted,
+        close=CLOSE if ask.one_line else 0.0,
+        others=searched,
+    )
+    outcomes = choose(denoised)
+    if searched and _is_worth_another_look(outcomes, hurt, _left(request, began), began):
+        more = replace(ask, thorough=True, deadline_ms=_left(request, began))
+        again = _denoise(engine, more, cancelled, partial(_report, on_step, hole, context))
+        outcomes = _better_of(outcomes, choose(again))
     left_ms = _left(request, began)
     if ask.one_line and (left_ms is None or left_ms > _ms_since(began)):  # it takes less than what was done
         outcomes = _ranked(engine, context, outcomes, cancelled)
@@ -210,13 +227,17 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
 
 def _kept(
     denoised: Step | Verdict,
+    *,
     judge: Callable[[Canvas], Kept | Verdict],
     is_sound: Callable[[Kept], bool],
     cancelled: threading.Event,
     wanted: int | None,
     close: float,
+    others: bool,
 ) -> list[_Outcome]:
     """The candidates that survive, those with which the text is sound before the others.
+
+    `others` says that there are more to be had than these.
 
     No more are looked at than it takes to find `wanted` such, and those within `close` nats of the first.
     If none survives, the best and what is against it.
@@ -235,11 +256,33 @@ def _kept(
         if not isinstance(outcome.result, Kept):
             rejected.append(outcome)
         # Where there is nothing to choose among, whether it is sound changes nothing.
-        elif len(denoised.canvases) == 1 or is_sound(outcome.result):
+        elif (len(denoised.canvases) == 1 and not others) or is_sound(outcome.result):
             sound.append(replace(outcome, sound=True))
         else:
             kept.append(outcome)
     return sound + kept or rejected[:1]
+
+
+def _is_worth_another_look(
+    outcomes: list[_Outcome], hurt: Callable[[int], Hurt], left_ms: float | None, began: float
+) -> bool:
+    """Whether nothing found is sound, something else might be, and there is time to look for it."""
+    first = outcomes[0]
+    if first.sound or first.canvas is None:
+        return False
+    if left_ms is not None and left_ms < _LOOK_TIMES * _ms_since(began):
+        return False
+    return not isinstance(first.result, Kept) or hurt(first.result.start).least == 0
+
+
+def _better_of(outcomes: list[_Outcome], others: list[_Outcome]) -> list[_Outcome]:
+    """The others if they are sound, or kept where none was; a request that is called off says so."""
+    then, now = others[0], outcomes[0]
+    called_off = isinstance(then.result, Verdict) and then.result.reason is Reason.CANCELLED
+    kept_at_last = isinstance(then.result, Kept) and not isinstance(now.result, Kept)
+    if not (then.sound or kept_at_last or called_off):
+        return outcomes
+    return [replace(each, steps=now.steps + each.steps) for each in others]
 
 
 def _is_close(canvas: Canvas, first: _Outcome, close: float) -> bool:

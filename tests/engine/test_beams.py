@@ -55,10 +55,15 @@ def drafts_of(
     batch: int = 3,
     width: int = 3,
     ngrams: NgramCache | None = None,
+    thorough: bool = False,
 ) -> list[Draft]:
     cache = cached(model)
     plan = Plan(length=LENGTH, batch=batch)
-    out = list(search(model, cache, plan, rules or Rules(), propose, threading.Event(), ngrams, width=width))
+    never = threading.Event()
+    drafts = search(
+        model, cache, plan, rules or Rules(), propose, never, ngrams, width=width, thorough=thorough
+    )
+    out = list(drafts)
     assert cache.tokens == PREFIX
     return out
 
@@ -211,3 +216,12 @@ def test_it_stops_within_a_forward(model: DiffusionGemma) -> None:
     far = Plan(length=10**6)
     with pytest.raises(InvalidRequest, match="positions"):
         next(search(model, cached(model), far, Rules(), nothing, threading.Event(), width=4))
+
+
+def test_a_thorough_search_gives_up_less(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beams, "_MARGIN", 1e-9)
+    monkeypatch.setattr(beams, "_THOROUGH_MARGIN", math.inf)
+    hasty = found(drafts_of(model, batch=3, width=3)[-1])
+    thorough = found(drafts_of(model, batch=3, width=3, thorough=True)[-1])
+    assert len(hasty) < len(thorough) == 3
+    same(thorough, plainly(model, 3))

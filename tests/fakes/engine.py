@@ -55,6 +55,7 @@ class ScriptedEngine:
         confidence: float = 0.9,
         score: Callable[[str], float] = lambda _middle: -0.1,
         doubts: Mapping[str, tuple[str, float]] | None = None,
+        searches: bool = False,
     ) -> None:
         self.requests: list[DenoiseRequest] = []
         self.scored: list[ScoreRequest] = []
@@ -78,6 +79,7 @@ class ScriptedEngine:
             suffix_chars=suffix_chars,
             snippet_chars=snippet_chars,
             nearby_chars=nearby_chars,
+            searches=searches,
         )
 
     def info(self) -> EngineInfo:

@@ -11,7 +11,7 @@ import pytest
 
 import infill.pipeline
 from engine.errors import InvalidRequest
-from engine.request import Canvas, CanvasToken, DenoiseRequest, Step, Stop
+from engine.request import Canvas, CanvasToken, Decoding, DenoiseRequest, Step, Stop
 from infill.document import Document
 from infill.errors import InvalidHole
 from infill.pipeline import Progress, fill, fill_text
@@ -299,3 +299,49 @@ def test_a_line_that_opens_a_block_is_shown_with_its_body(
     engine = ScriptedEngine(middles)
     answer = fill_text(engine, request)
     assert added(request, answer) == shown, answer
+
+
+class TestAnotherLook:
+    """Where a search finds nothing with which the text parses, it looks again, thoroughly."""
+
+    @pytest.mark.parametrize("first", [[" = ("], [" = 1 1", " = = 2"], ["", ""]])
+    def test_finds_what_is_sound(self, first: list[str]) -> None:
+        engine = ScriptedEngine([*first, *[" = 1"] * len(first)], steps=2, searches=True)
+        request = request_for("x█\ny = 2\n", candidates=len(first), repair=False)
+        answer = fill_text(engine, request)
+        assert isinstance(answer, Suggestion)
+        assert answer.text.endswith("= 1")
+        assert answer.steps == 4  # of both
+        assert [asked.thorough for asked in engine.requests] == [False, True]
+
+    def test_what_is_no_better_changes_nothing(self) -> None:
+        engine = ScriptedEngine([" = 1 1", " = 2 2"], searches=True)
+        answer = fill_text(engine, request_for("x█\ny = 2\n", repair=False))
+        assert isinstance(answer, Suggestion)
+        assert answer.text.endswith("= 1 1")
+
+    @pytest.mark.parametrize(
+        ("middle", "marked", "changes"),
+        [
+            (" = 1", "x█\ny = 2\n", {}),  # sound at once
+            (" = (", "x█\ny = 2\n", {"decoding": Decoding.VERIFY}),  # not searched for
+            (" = (", "x█\n)) y = 2\n", {}),  # nothing else would be sound either
+        ],
+    )
+    def test_is_not_taken_where_it_is_of_no_use(
+        self, middle: str, marked: str, changes: dict[str, Any]
+    ) -> None:
+        engine = ScriptedEngine([middle], searches=True)
+        fill_text(engine, request_for(marked, repair=False, **changes))
+        assert [asked.thorough for asked in engine.requests] == [False]
+
+    def test_is_not_taken_by_engines_that_do_not_search(self) -> None:
+        engine = ScriptedEngine([" = ("])
+        fill_text(engine, request_for("x█\ny = 2\n", repair=False))
+        assert len(engine.requests) == 1
+
+    def test_is_not_taken_without_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(infill.pipeline, "_LOOK_TIMES", 1e9)
+        engine = ScriptedEngine([" = ("], searches=True)
+        fill_text(engine, request_for("x█\ny = 2\n", repair=False, deadline_ms=500.0))
+        assert len(engine.requests) == 1
