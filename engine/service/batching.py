@@ -4,13 +4,16 @@ Every lane runs its own loop with its own prefix cache, and only one of them com
 wants a pass through the network waits; once all lanes of the most urgent kind wait, their rows of equal
 length go through it together, each with its own prefix's attention. So requests join and leave between two
 steps, and the loops in `engine.denoiser` and `engine.verified` know nothing of it. Requests that are less
-urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches
+urgent stand still meanwhile. A network that gains nothing from joined rows computes one lane's passes for a
+turn and then the next one's. Where a pass leaves processor cores idle there are several such batches
 beside each other, and lanes take turns in joining them; one that is alone has all cores.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +33,9 @@ _LONG_ROW = 16
 """Tokens of a row from which on several threads are worth it: those of prompts and canvases. A pass over a
 few tokens of a few middles, or of many, is such small products that the threads would wait for each other
 for longer than they compute, the more so on a busy machine."""
+
+_TURN_S = 0.03
+"""For how long a lane computes before others of its kind have their turn, where rows are not joined."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,6 +68,7 @@ class Batch:
         self._changed = threading.Condition(self._computing)
         self._joining = threading.Lock()
         self._present: dict[int, int] = {}  # lane's thread -> urgency; the lower the more urgent
+        self._turns: dict[int, float] = {}  # lane's thread -> when its turn is over
         self._calls: list[_Call] = []
         self.sizes: dict[int, int] = {}
         """How many forward passes were of how many canvases."""
@@ -88,9 +95,11 @@ class Batch:
             self._present[me] = _URGENCY[priority]
         try:
             with self._computing:
+                self._turns[me] = time.monotonic() + _TURN_S
                 yield
         finally:
             with self._changed:
+                self._turns.pop(me, None)
                 with self._joining:
                     del self._present[me]
                 self._use_threads(self._threads)  # for whatever else this thread does
@@ -103,6 +112,8 @@ class Batch:
             Exception: whatever the network raises for this pass alone.
         """
         self._use_threads(self._threads_for(call))  # for what this lane does until its next pass
+        if not self._network.joins:
+            return self._in_turn(call)
         with self._changed:
             self._calls.append(call)
             while call.states is None and call.error is None:
@@ -119,6 +130,30 @@ class Batch:
             raise call.error
         assert call.states is not None
         return call.states
+
+    def _in_turn(self, call: _Call) -> Tensor:
+        """Compute a pass by itself: handing over after each would take as long as the passes do."""
+        with self._changed:
+            self._give_way()
+            self.sizes[len(call.rows)] = self.sizes.get(len(call.rows), 0) + 1
+            [states] = _forward(self._network, [call])
+            return states
+
+    def _give_way(self) -> None:
+        """Wait while there are more urgent lanes, and for the others of our kind once our turn is over."""
+        me = threading.get_ident()
+        while True:
+            with self._joining:
+                others = dict(self._present)
+            mine = others.pop(me, 0)
+            if any(urgency < mine for urgency in others.values()):
+                self._changed.wait()
+            elif mine in others.values() and time.monotonic() > self._turns.get(me, math.inf):
+                self._changed.notify_all()
+                self._changed.wait(_TURN_S)
+                self._turns[me] = time.monotonic() + _TURN_S
+            else:
+                return
 
     def _ready(self) -> list[_Call]:
         """The steps to compute now: those of the most urgent lanes, if all of them wait; else none."""
