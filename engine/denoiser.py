@@ -52,7 +52,8 @@ class Plan:
     `pins` (length,) or (batch, length) holds token ids, `sampler.FREE` where the model chooses; `start`
     (batch, length) likewise the tokens the canvas begins with where it does not begin as noise.
     `constrain` is applied to the logits of every step. `deadline_ms` counts from `started`, a
-    `time.perf_counter()` value. `draw` is how tokens are sampled.
+    `time.perf_counter()` value. `draw` is how tokens are sampled. Of drafts that come faster than one in
+    `frame_ms` some are left out, never the last.
     """
 
     length: int
@@ -64,6 +65,7 @@ class Plan:
     constrain: Constrain | None = None
     deadline_ms: float | None = None
     started: float | None = None
+    frame_ms: float = 0.0
     draw: sampler.Draw = sampler.draw_by_inversion
 
 
@@ -94,6 +96,7 @@ def denoise(
     run = _Run(network, cache, config, plan)
     draft: Draft | None = None
     best: Draft | None = None
+    shown_ms = 0.0
     for remaining in range(steps, 0, -1):
         if cancelled.is_set():
             if draft is not None:
@@ -107,7 +110,9 @@ def denoise(
         stop = _stop(all_finished, remaining, plan.deadline_ms, elapsed_ms, step_ms)
         draft = run.draft(steps - remaining + 1, elapsed_ms, stop)
         best = draft if best is None else _surer(best, draft)
-        yield best if stop is Stop.DEADLINE else draft
+        if stop is not None or elapsed_ms - shown_ms >= plan.frame_ms:
+            shown_ms = elapsed_ms
+            yield best if stop is Stop.DEADLINE else draft
         if stop is not None:
             return
 

@@ -319,6 +319,7 @@ class InProcessEngine:
             constrain=Typed(typed, self._tokenizer) if typed else None,
             deadline_ms=request.deadline_ms,
             started=started,
+            frame_ms=request.frame_ms,
         )
         if not request.layouts:
             return plan, ()

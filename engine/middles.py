@@ -171,7 +171,7 @@ class Run(Protocol):
 def drive(
     start: Callable[[], Run], cache: PrefixCache, longest: int, plan: Plan, cancelled: threading.Event
 ) -> Iterator[Draft]:
-    """A draft after every forward of a run; the last one says why it was the last.
+    """A draft after every forward of a run, or some (`Plan.frame_ms`); the last one says why it was the last.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than `longest`, the positions the model has.
@@ -182,7 +182,7 @@ def drive(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's {longest} positions"
         )
     run: Run | None = None
-    number = 0
+    number, shown_ms = 0, 0.0
     while True:
         if cancelled.is_set():
             if run is not None:
@@ -196,7 +196,9 @@ def drive(
         number += 1
         elapsed_ms, forward_ms = _ms_since(started), _ms_since(forward_started)
         stop = _stop(run, plan, elapsed_ms, forward_ms)
-        yield _draft(run.rows, plan, number, elapsed_ms, stop)
+        if stop is not None or elapsed_ms - shown_ms >= plan.frame_ms:
+            shown_ms = elapsed_ms
+            yield _draft(run.rows, plan, number, elapsed_ms, stop)
         if stop is not None:
             return
 

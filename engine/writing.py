@@ -53,7 +53,11 @@ def write_middles(
         barred=_holding(request.avoid, tokenizer) if request.avoid else Rules.barred,
     )
     plan = Plan(
-        length=request.canvas_tokens, batch=candidates, deadline_ms=request.deadline_ms, started=started
+        length=request.canvas_tokens,
+        batch=candidates,
+        deadline_ms=request.deadline_ms,
+        started=started,
+        frame_ms=request.frame_ms,
     )
     drafts = _nothing if decoding is Decoding.CAUSAL else _from(ngrams)
     said = ngrams if informed else None

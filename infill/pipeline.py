@@ -33,6 +33,9 @@ class Progress:
     start: int
 
 
+_FRAME_MS = 33.0
+"""Steps that come faster are not seen by anybody."""
+
 _LOOK_TIMES = 4
 """How many times what a search took has to be left for a thorough one."""
 
@@ -200,6 +203,7 @@ def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) ->
         one_line=hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION),
         decoding=request.decoding,
         avoid=request.avoid,
+        frame_ms=_FRAME_MS,
     )
 
 

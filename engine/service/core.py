@@ -32,9 +32,9 @@ from engine.service.scheduler import Dropped, Job, Scheduler
 
 T = TypeVar("T")
 
-_FRAME_S = 1 / 30
-"""Steps that follow one another faster are left out, never the first or the last: nobody could see them, and
-sending one takes processor time that the next is computed with."""
+_FRAME_MS = 33.0
+"""Steps that follow one another faster are left out, never the last: nobody could see them, and making and
+sending them takes longer than computing them."""
 
 _RESERVE = 0.1
 """The share of a deadline that is kept for a last step that takes longer than the one before, among others'
@@ -113,16 +113,13 @@ class Service:
         def work(engine: Engine, stream: _Stream) -> None:
             nonlocal newest
             waited_ms = 1000 * (time.monotonic() - asked_at)
-            timely = request
+            timely = replace(request, frame_ms=max(request.frame_ms, _FRAME_MS))
             if request.deadline_ms is not None:
                 left_ms = (1 - _RESERVE) * request.deadline_ms - waited_ms
-                timely = replace(request, deadline_ms=max(0.0, left_ms))
-            shown = -_FRAME_S
+                timely = replace(timely, deadline_ms=max(0.0, left_ms))
             for step in engine.denoise(timely, stream.job.cancelled):
-                now, newest = time.monotonic(), step
-                if step.stop is not None or now - shown >= _FRAME_S:
-                    shown = now
-                    stream.put(step)
+                newest = step
+                stream.put(step)
 
         deadline = None
         if request.deadline_ms is not None:

@@ -183,6 +183,8 @@ def test_an_engine_that_is_not_ours_is_used_as_it_is() -> None:
 class Watched:
     """A network that remembers with how many threads it was used."""
 
+    joins = True
+
     def __init__(self) -> None:
         self.threads = 3
         self.seen: list[int] = []
