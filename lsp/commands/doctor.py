@@ -124,6 +124,14 @@ def _grammar(language: Language) -> Finding:
     return _checked(f"grammar {language.id}", check)
 
 
+def _compiled() -> tuple[str, str | None]:
+    """What a dense model's layers run as on a CPU. That nothing was compiled makes it slower, not wrong."""
+    from engine.native import library, why_not
+
+    found = library()
+    return (f"none: {why_not()}" if found is None else found.sets[found.best]), None
+
+
 def _model(model: str | None) -> Iterator[Finding]:
     """Load the model and fill one small hole with it."""
     loaded: list[Engine] = []
@@ -147,7 +155,10 @@ def _model(model: str | None) -> Iterator[Finding]:
 
     yield _checked("model", load)
     if loaded:
-        yield Finding(name="device", value=loaded[0].info().device)
+        device = loaded[0].info().device
+        yield Finding(name="device", value=device)
+        if device == "cpu":
+            yield _checked("compiled layers", _compiled)
         yield _checked("fill", fill)
 
 
