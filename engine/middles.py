@@ -182,7 +182,7 @@ def drive(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's {longest} positions"
         )
     run: Run | None = None
-    number, shown_ms = 0, 0.0
+    number, shown_ms = 0, -math.inf
     while True:
         if cancelled.is_set():
             if run is not None:

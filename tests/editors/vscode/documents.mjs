@@ -67,6 +67,6 @@ export const documents = {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-console.log(total([1, 2]);
+console.log("total", total([1, 2]);
 `,
 };

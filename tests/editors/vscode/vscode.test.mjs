@@ -173,7 +173,7 @@ test("a marker's lightbulb offers to fill it, and does", async () => {
 
 test("a syntax error that VS Code reports gets a quick fix, and it mends the file", async () => {
   await workbench.openFile("broken.js");
-  await workbench.goTo(...workbench.endOf(documents["broken.js"], "console.log(total([1, 2])"));
+  await workbench.goTo(...workbench.endOf(documents["broken.js"], 'console.log("total", total([1, 2])'));
   // TypeScript's own server, which comes with VS Code, is the one that finds the error.
   await workbench.page.locator(".cdr.squiggly-error").first().waitFor();
   const offered = workbench.page.locator(".action-widget .monaco-list-row", { hasText: /Fix .* with Infill/ }).first();
@@ -184,7 +184,7 @@ test("a syntax error that VS Code reports gets a quick fix, and it mends the fil
     return offered.waitFor({ timeout: 3000 }).then(() => true, () => false);
   });
   await offered.click();
-  await workbench.saved((text) => text.includes("console.log(total([1, 2]));\n"));
+  await workbench.saved((text) => text.includes('console.log("total", total([1, 2]));\n'));
   await workbench.page.locator(".cdr.squiggly-error").first().waitFor({ state: "detached" });
 });
 
