@@ -1,4 +1,4 @@
-/* The layers of a dense DiffusionGemma over few rows, for one instruction set.
+/* The layers of a dense DiffusionGemma, and what is around them, for one instruction set.
  *
  * `layers.c` includes this once for each instruction set it is built for, with these defined:
  *
@@ -7,6 +7,7 @@
  *   TILE_ROWS    rows of a product that are computed together
  *   TILE_PANELS  panels of a product that are computed together
  *   TILE_KEYS    keys whose scores are computed together
+ *   MIX_LANES, MIX_VECTORS  queries, and vectors of a value, that are added up together
  *   DOT_BF16     1 where pairs of bfloat16 are multiplied and added up by one instruction, else 0
  *
  * Matrices lie in panels (outputs / 16, inputs / 2, 16, 2) bfloat16, wherever the code runs: 16 outputs side by

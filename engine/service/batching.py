@@ -141,19 +141,23 @@ class Batch:
 
     def _give_way(self) -> None:
         """Wait while there are more urgent lanes, and for the others of our kind once our turn is over."""
-        me = threading.get_ident()
+        me, waited = threading.get_ident(), False
         while True:
             with self._joining:
                 others = dict(self._present)
             mine = others.pop(me, 0)
             if any(urgency < mine for urgency in others.values()):
                 self._changed.wait()
-            elif mine in others.values() and time.monotonic() > self._turns.get(me, math.inf):
+            elif not waited and mine in others.values() and self._is_over(me):
+                waited = True
                 self._changed.notify_all()
                 self._changed.wait(_TURN_S)
                 self._turns[me] = time.monotonic() + _TURN_S
             else:
                 return
+
+    def _is_over(self, lane: int) -> bool:
+        return time.monotonic() > self._turns.get(lane, math.inf)
 
     def _ready(self) -> list[_Call]:
         """The steps to compute now: those of the most urgent lanes, if all of them wait; else none."""
