@@ -33,7 +33,7 @@ _LARGE_BYTES = 16 * 2**20
 
 
 def fastest(model: DiffusionGemma) -> Network:
-    """`model` as it runs fastest where it is: packed for a CPU, in bfloat16 where that is fast.
+    """`model` as it runs fastest where it is: on a CPU its layers in C if they are compiled, else packed.
 
     A model with experts to choose among, or on another device, is returned as it is.
     """

@@ -87,11 +87,6 @@ class NativeGemma(Ends):
         """See `engine.network.Network`."""
         self._library.use_threads(count)
 
-    @property
-    def instructions(self) -> str:
-        """The name of the instruction set in use."""
-        return self._library.sets[self._set]
-
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
         return self._head(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
