@@ -26,16 +26,28 @@ _BLOCK = 128
 _CHUNK = 512
 """Tokens encoded between two looks at whether anyone still wants them."""
 
+_FP8_MOST = torch.finfo(torch.float8_e4m3fn).max
+"""Keys and values are normed and mostly far below; what is above it would turn into NaN."""
+
 
 class PrefixCache:
     """Keys and values of `tokens`, per layer (1, kv_heads, capacity, head_dim).
 
-    `ended` is the encoder's final state (1, 1, hidden) of the last token, from which the next is predicted;
-    None where it is not known any more.
+    They are used in `dtype` and kept in `kept`, None for the same; in float8_e4m3fn they take half as much as
+    in bfloat16. `ended` is the encoder's final state (1, 1, hidden) of the last token, from which the next
+    is predicted; None where it is not known any more.
     """
 
-    def __init__(self, config: ModelConfig, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        kept: torch.dtype | None = None,
+    ) -> None:
         self.config, self.dtype, self.device = config, dtype, device
+        self._kept = kept or dtype
         self.tokens: list[int] = []
         self.ended: Tensor | None = None
         self._keys: list[Tensor] = []
@@ -66,8 +78,7 @@ class PrefixCache:
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         """What the denoiser may see of a layer: all tokens, or the last window - 1 of a sliding one."""
         end = len(self.tokens)
-        start = end - self.seen(layer)
-        return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
+        return self._part(layer, end - self.seen(layer), end)
 
     def seen(self, layer: int) -> int:
         """How many tokens the denoiser may see of a layer."""
@@ -77,21 +88,21 @@ class PrefixCache:
 
     def first(self, layer: int, count: int) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer's first `count` tokens, whatever its window."""
-        return self._keys[layer][:, :, :count], self._values[layer][:, :, :count]
+        return self._part(layer, 0, count)
 
     def room(self, layer: int, batch: int, count: int) -> tuple[Tensor, Tensor]:
         """What `read` returns for each of `batch` canvases, with room for `count` more tokens behind it.
 
-        Padded to `padded_keys`. For one canvas it is a view: it stands until the cache is written to.
+        Padded to `padded_keys`. For one canvas it is a view where it can be: it stands until the cache is
+        written to.
         """
         keys, values = self.read(layer)
         seen = keys.shape[2]
         whole = padded_keys(seen + count)
-        if batch == 1:
+        if batch == 1 and self._kept == self.dtype:
             start = len(self) - seen
             self.reserve(start + whole)
-            end = start + whole
-            return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
+            return self._part(layer, start, start + whole)
         shape = (batch, keys.shape[1], whole, keys.shape[3])
         rooms = keys.new_empty(shape), values.new_empty(shape)
         for room, part in zip(rooms, (keys, values), strict=True):
@@ -100,10 +111,10 @@ class PrefixCache:
         return rooms
 
     def memory(self, batch: int, count: int) -> Memory:
-        """What `read` returns, and rooms of their own for `count` tokens of each of `batch` canvases."""
+        """What `read` returns, as it is kept, and rooms for `count` tokens of each of `batch` canvases."""
         layers = []
         for layer, shape in enumerate(self.config.layers):
-            keys, values = self.read(layer)
+            keys, values = self._as_kept(layer, len(self) - self.seen(layer), len(self))
             own = (2, batch, shape.kv_heads, count, shape.head_dim)
             rooms = torch.empty(own, dtype=self.dtype, device=self.device)
             layers.append(Seen(shared=(keys[0], values[0]), own=(rooms[0], rooms[1])))
@@ -130,14 +141,21 @@ class PrefixCache:
     def write(self, layer: int, start: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store `k` and `v` (1, kv_heads, n, head_dim) at token `start`; returns all, padded."""
         end = start + k.shape[2]
-        self._keys[layer][:, :, start:end] = k
-        self._values[layer][:, :, start:end] = v
+        for room, new in zip(self._as_kept(layer, start, end), (k, v), strict=True):
+            room.copy_(new.clamp(-_FP8_MOST, _FP8_MOST) if self._kept == torch.float8_e4m3fn else new)
         return self.first(layer, padded_keys(end))
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` in all."""
         if tokens > self._capacity():
             self._grow(-(-tokens // _BLOCK) * _BLOCK)
+
+    def _part(self, layer: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        keys, values = self._as_kept(layer, start, end)
+        return keys.to(self.dtype), values.to(self.dtype)
+
+    def _as_kept(self, layer: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        return self._keys[layer][:, :, start:end], self._values[layer][:, :, start:end]
 
     def _capacity(self) -> int:
         return self._keys[0].shape[2] if self._keys else 0
@@ -151,7 +169,7 @@ class PrefixCache:
     def _larger(self, index: int, store: list[Tensor], capacity: int) -> Tensor:
         layer, used = self.config.layers[index], len(self.tokens)
         # Zeros: a step of fixed shape masks what lies behind the prefix, but a NaN shines through any mask.
-        new = torch.zeros(1, layer.kv_heads, capacity, layer.head_dim, dtype=self.dtype, device=self.device)
+        new = torch.zeros(1, layer.kv_heads, capacity, layer.head_dim, dtype=self._kept, device=self.device)
         if store:
             new[:, :, :used] = store[index][:, :, :used]
         return new

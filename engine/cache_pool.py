@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from engine.cache import PrefixCache
-from engine.config import ModelConfig
+from engine.network import Network
 
 _ROLLED_BACK = 64
 """Tokens a cache may lose to a prompt that shares its beginning: about what is typed and deleted again.
@@ -27,13 +25,11 @@ class CachePool:
     encoding.
     """
 
-    def __init__(
-        self, config: ModelConfig, *, dtype: torch.dtype, device: torch.device, max_bytes: int
-    ) -> None:
+    def __init__(self, network: Network, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.asked_tokens = 0
         self.kept_tokens = 0
-        self._config, self._dtype, self._device = config, dtype, device
+        self._network = network
         self._caches: list[PrefixCache] = []  # the most recently used last
 
     def __len__(self) -> int:
@@ -51,7 +47,10 @@ class CachePool:
         """
         cache, shared = self._closest(tokens)
         if cache is None or len(cache) - shared > _ROLLED_BACK:
-            fresh = PrefixCache(self._config, dtype=self._dtype, device=self._device)
+            network = self._network
+            fresh = PrefixCache(
+                network.config, dtype=network.dtype, device=network.device, kept=network.kept_dtype
+            )
             if cache is not None:
                 fresh.copy(cache, shared)
             cache = fresh

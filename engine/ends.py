@@ -27,7 +27,7 @@ class Ends(ABC):
         config = model.config
         embedding = model.embed_tokens.weight.detach().float()
         self.config = config
-        self.dtype = dtype
+        self.dtype = self.kept_dtype = dtype
         self.device = embedding.device
         self.size = sum(p.numel() for p in model.parameters())
         self._embedding = embedding * config.hidden_size**0.5

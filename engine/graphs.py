@@ -1,23 +1,29 @@
-"""A denoising step with shapes that do not depend on the prefix, recorded once as a CUDA graph and replayed.
+"""Denoising steps recorded once as CUDA graphs and replayed: a network around another one.
 
 A step of the 26B is some thousands of small kernels; launched one by one they cost more than the reading of
-the weights. The prefix's length is rounded up to a bucket and what is beyond it is masked, so that one
-recording serves every prefix of its bucket. Without a GPU the same step runs unrecorded. Draws nothing and
-knows nothing of the sampler.
+the weights. A recording reads the same memory each time, so what a canvas may see of its prefix is laid out
+there before its first step, padded to a bucket with the rest masked: one recording serves all documents and
+every prefix of its bucket. Without a GPU the same step runs unrecorded. Draws nothing and knows nothing of
+the sampler.
 """
 
 from __future__ import annotations
 
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.attention import Attend
-from engine.cache import PrefixCache
+from engine.attention import Attend, Memory, Placed
+from engine.config import LayerConfig, ModelConfig
 from engine.model import DiffusionGemma
+from engine.request import CANVAS_LENGTHS
 
 _SMALLEST_BUCKET = 256
 
@@ -27,70 +33,191 @@ _LARGEST_FUSED_HEAD = 256
 _WARM_UPS = 3
 """Runs before recording: kernels are compiled and libraries choose theirs in the first."""
 
+_RECORDINGS = 8
+"""Kept at most; a step of another number of canvases, length or bucket is recorded anew."""
 
-class DenoiseGraphs:
-    """Denoising steps over what `cache` holds when they are called; one recording a shape and bucket.
 
-    Not for a model on a CPU in production: masks and padding cost more there than they save.
+class GraphedGemma:
+    """A `DiffusionGemma` that records and replays its denoising steps; see `engine.network.Network`.
+
+    Steps over a whole prefix and a whole canvas are recorded, all else runs as it does in the model. Rows
+    behind several prompts are not joined: in turns each is replayed, together they would be launched kernel
+    by kernel. Not for a model on a CPU in production: masks and padding cost more there than they save.
+    Prefixes are kept in `kept_dtype`, None for the model's.
     """
 
-    def __init__(self, model: DiffusionGemma, cache: PrefixCache) -> None:
-        self._model, self._cache = model, cache
-        self._recorded: dict[tuple[int, int, int], _Recorded] = {}
-        self._memory: int | None = None
+    joins = pads = False
 
-    @torch.inference_mode()
-    def __call__(self, canvas: Tensor, soft: Tensor | None) -> Tensor:
-        """Final states (b, n, hidden) of `canvas` (b, n), as the model's own `denoise` has them with `soft`.
+    def __init__(self, model: DiffusionGemma, kept_dtype: torch.dtype | None = None) -> None:
+        self._model = model
+        self.kept_dtype = kept_dtype or model.dtype
+        self._prefix = _Prefix(model)
+        self._recorded: OrderedDict[tuple[int, int, int], _Recorded] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle() if model.device.type == "cuda" else None
+        self._lock = threading.Lock()
 
-        The result is the recording's own buffer: the next call with these shapes overwrites it.
-        """
-        bucket = bucket_of(len(self._cache))
-        self._cache.reserve(bucket)
-        memory = self._cache.read(0)[0].untyped_storage().data_ptr()
-        if memory != self._memory:  # the cache has grown: what was recorded reads freed memory
-            self._recorded.clear()
-            self._memory = memory
+    @property
+    def threads(self) -> int:
+        """See `engine.network.Network`."""
+        return self._model.threads
+
+    def use_threads(self, count: int) -> None:
+        """See `engine.network.Network`."""
+        self._model.use_threads(count)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's."""
+        return self._model.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of weights, keys and values."""
+        return self._model.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._model.device
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are."""
+        return self._model.size
+
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """See `DiffusionGemma.encode`."""
+        return self._model.encode(ids, positions, attend)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """See `DiffusionGemma.embed`."""
+        return self._model.embed(ids)
+
+    def mean_embed(self, probabilities: Tensor) -> Tensor:
+        """See `DiffusionGemma.mean_embed`."""
+        return self._model.mean_embed(probabilities)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """See `DiffusionGemma.logits`."""
+        return self._model.logits(states)
+
+    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
+        """See `DiffusionGemma.denoise`. A step that is recorded takes its positions from where `attend` says
+        that the prefix ends."""
+        if not isinstance(attend, Placed) or attend.causal or attend.columns is not None:
+            return self._model.denoise(canvas, positions, attend, soft)
+        if canvas.shape[1] > CANVAS_LENGTHS[-1]:
+            return self._model.denoise(canvas, positions, attend, soft)
+        seen = attend.memory(0, canvas.shape[1])
+        with self._lock:  # lanes share the memory that recordings read and write
+            bucket = bucket_of(seen.start)
+            if self._prefix.reserve(bucket):  # what was recorded reads memory that is no longer used
+                self._recorded.clear()
+            self._prefix.show(seen)
+            return self._step_of(canvas, bucket).run(canvas, soft).clone()
+
+    def _step_of(self, canvas: Tensor, bucket: int) -> _Recorded:
         key = (*canvas.shape, bucket)
         if key not in self._recorded:
+            while len(self._recorded) >= _RECORDINGS:
+                self._recorded.popitem(last=False)
             self._recorded[key] = self._record(canvas, bucket)
-        return self._recorded[key].run(canvas, soft, len(self._cache))
+        self._recorded.move_to_end(key)
+        return self._recorded[key]
 
     def _record(self, canvas: Tensor, bucket: int) -> _Recorded:
-        weight = self._model.embed_tokens.weight
-        hidden = self._model.config.hidden_size
-        recorded = _Recorded(
-            canvas=canvas.clone(),
-            soft=torch.zeros(*canvas.shape, hidden, dtype=weight.dtype, device=weight.device),
-            length=torch.tensor(len(self._cache), device=weight.device),
-            step=lambda: torch.empty(0),
-        )
-        recorded.step = lambda: self._step(recorded, bucket)
-        if weight.is_cuda:
-            recorded.capture()
-        return recorded
+        model, prefix = self._model, self._prefix
+        ids = canvas.clone()
+        soft = torch.zeros(*ids.shape, model.config.hidden_size, dtype=model.dtype, device=model.device)
+        columns = torch.arange(ids.shape[1], device=model.device)[None]
 
-    def _step(self, at: _Recorded, bucket: int) -> Tensor:
-        positions = at.length + torch.arange(at.canvas.shape[1], device=at.canvas.device)[None]
-        attend = over_bucket(self._cache, bucket, at.length)
-        return self._model.denoise(at.canvas, positions, attend, at.soft)
+        def step() -> Tensor:
+            return model.denoise(ids, prefix.length + columns, prefix.over(bucket), soft)
+
+        recorded = _Recorded(canvas=ids, soft=soft, step=step)
+        return recorded if self._pool is None else recorded.captured(self._pool)
 
 
-@dataclass(kw_only=True)
+class _Prefix:
+    """What canvases see of a prefix, where recordings read it: keys and values of each layer
+    (1, kv_heads, room + the longest canvas, head_dim), those of the canvas from `room` on.
+
+    A sliding layer has room for a window, a full one for the largest bucket so far. `length` () int64 is how
+    many tokens the prefix has.
+    """
+
+    def __init__(self, model: DiffusionGemma) -> None:
+        self._config, self._dtype = model.config, model.dtype
+        self.length = torch.zeros((), dtype=torch.int64, device=model.device)
+        self._layers: list[tuple[Tensor, Tensor]] = []
+        self._bucket = 0
+        self._shown: weakref.ref[Memory] | None = None
+
+    def reserve(self, bucket: int) -> bool:
+        """Make room for prefixes of `bucket` tokens; whether it lies elsewhere from now on."""
+        if bucket <= self._bucket:
+            return False
+        # First: both at once may be more than there is, and what is half reserved must not be used.
+        self._layers, self._bucket, self._shown = [], 0, None
+        for layer in self._config.layers:
+            tokens = seen_tokens(layer, self._config.sliding_window, bucket) + CANVAS_LENGTHS[-1]
+            # Zeros: what is masked must not be NaN, which shines through any mask.
+            shape = (2, 1, layer.kv_heads, tokens, layer.head_dim)
+            keys, values = torch.zeros(shape, dtype=self._dtype, device=self.length.device)
+            self._layers.append((keys, values))
+        self._bucket = bucket
+        return True
+
+    def show(self, memory: Memory) -> None:
+        """Lay out what is seen of `memory`, unless it lies there already."""
+        if self._shown is not None and self._shown() is memory:
+            return
+        self.length.fill_(memory.start)
+        for (keys, values), seen in zip(self._layers, memory.layers, strict=True):
+            count = seen.shared[0].shape[1]
+            keys[0, :, :count] = seen.shared[0]
+            values[0, :, :count] = seen.shared[1]
+        self._shown = weakref.ref(memory)
+
+    def over(self, bucket: int) -> Attend:
+        """What `engine.cache.over_cache` computes, of shapes that depend on the bucket alone."""
+        window = self._config.sliding_window
+        index = torch.arange(bucket, device=self.length.device)
+        far, near = index < self.length, index < self.length.clamp(max=window - 1)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            shape, n = self._config.layers[layer], k.shape[2]
+            room = seen_tokens(shape, window, bucket)
+            mask = torch.cat(((near if shape.sliding else far)[:room], index.new_ones(n, dtype=torch.bool)))
+            keys, values = (part[:, :, : room + n] for part in self._layers[layer])
+            if len(k) == 1:
+                keys[:, :, room:] = k
+                values[:, :, room:] = v
+            else:
+                keys, values = _behind(keys[:, :, :room], k), _behind(values[:, :, :room], v)
+            return attention_for(q.shape[-1])(q, keys, values, mask)
+
+        return attend
+
+
+def _behind(prefix: Tensor, rows: Tensor) -> Tensor:
+    """Each of `rows` (b, kv_heads, n, d) behind the same `prefix` (1, kv_heads, room, d)."""
+    return torch.cat((prefix.expand(len(rows), -1, -1, -1), rows), dim=2)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Recorded:
     """One recording's inputs, which stay where they are, and what computes from them."""
 
     canvas: Tensor
     soft: Tensor
-    length: Tensor
     step: Callable[[], Tensor]
     graph: torch.cuda.CUDAGraph | None = None
     states: Tensor | None = None
 
-    def run(self, canvas: Tensor, soft: Tensor | None, length: int) -> Tensor:
-        """The step with these inputs."""
+    def run(self, canvas: Tensor, soft: Tensor | None) -> Tensor:
+        """The step's states with these inputs; the next run overwrites them."""
         self.canvas.copy_(canvas)
-        self.length.fill_(length)
         if soft is None:
             self.soft.zero_()  # which the self-conditioning turns into nothing
         else:
@@ -100,17 +227,19 @@ class _Recorded:
         self.graph.replay()
         return self.states
 
-    def capture(self) -> None:
-        """Record the step, on a GPU."""
+    def captured(self, pool: Any) -> _Recorded:
+        """The step recorded, on a GPU; recordings that share a `pool` of memory are not run at once."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UPS):
                 self.step()
         torch.cuda.current_stream().wait_stream(side)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.states = self.step()
+        graph = torch.cuda.CUDAGraph()
+        # What other threads do with the device meanwhile is none of this recording's business.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            states = self.step()
+        return replace(self, graph=graph, states=states)
 
 
 def bucket_of(length: int) -> int:
@@ -121,29 +250,22 @@ def bucket_of(length: int) -> int:
     return bucket
 
 
-def over_bucket(cache: PrefixCache, bucket: int, length: Tensor) -> Attend:
-    """What `engine.cache.over_cache` computes, of shapes that depend on the bucket alone.
+def seen_tokens(layer: LayerConfig, window: int, bucket: int) -> int:
+    """How many tokens of a prefix in `bucket` a canvas sees in a layer at most."""
+    return min(window - 1, bucket) if layer.sliding else bucket
 
-    `length` () int64 is how many of the cache's first `bucket` positions count.
-    """
-    window = min(cache.config.sliding_window - 1, bucket)
-    index = torch.arange(bucket, device=length.device)
-    # A sliding layer sees the last tokens of the prefix: they are fetched from where they are now.
-    recent = length - window + index[:window]
-    near, seen, seen_near = recent.clamp(min=0), index < length, recent >= 0
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        keys, values = cache.first(layer, bucket)
-        sliding = cache.config.layers[layer].sliding
-        if sliding:
-            keys, values = keys.index_select(2, near), values.index_select(2, near)
-        own = torch.ones(k.shape[2], dtype=torch.bool, device=k.device)
-        mask = torch.cat((seen_near if sliding else seen, own))
-        keys = torch.cat((keys.expand(len(k), -1, -1, -1), k), dim=2)
-        values = torch.cat((values.expand(len(v), -1, -1, -1), v), dim=2)
-        return attention_for(q.shape[-1])(q, keys, values, mask)
-
-    return attend
+def laid_out_bytes(config: ModelConfig, prefix_tokens: int, itemsize: int) -> int:
+    """What laying out a prefix takes beside the cache that holds it."""
+    bucket = bucket_of(prefix_tokens)
+    return sum(
+        2
+        * layer.kv_heads
+        * layer.head_dim
+        * (seen_tokens(layer, config.sliding_window, bucket) + CANVAS_LENGTHS[-1])
+        * itemsize
+        for layer in config.layers
+    )
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

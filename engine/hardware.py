@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.folded import can_fold
+from engine.graphs import GraphedGemma
 from engine.matrix import Matrix
 from engine.model import DiffusionGemma
 from engine.native import NativeGemma, can_run, library
@@ -32,11 +33,14 @@ _KEPT_BYTES = 32 * 2**20
 _LARGE_BYTES = 16 * 2**20
 
 
-def fastest(model: DiffusionGemma) -> Network:
-    """`model` as it runs fastest where it is: on a CPU its layers in C if they are compiled, else packed.
+def fastest(model: DiffusionGemma, *, fp8_prefixes: bool = False) -> Network:
+    """`model` as it runs fastest where it is.
 
-    A model with experts to choose among, or on another device, is returned as it is.
+    On a GPU its steps are recorded, and its prefixes kept in fp8 where that is asked for. On a CPU its layers
+    are in C if they are compiled, else packed; with experts to choose among it is returned as it is.
     """
+    if model.device.type == "cuda":
+        return GraphedGemma(model, torch.float8_e4m3fn if fp8_prefixes else None)
     if model.device.type != "cpu" or not can_fold(model):
         return model
     keep_freed_memory()

@@ -80,7 +80,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
 
     from engine.gemma_chat import prompts_of
     from engine.hardware import fastest, give_back_freed_memory
-    from engine.memory import form_for
+    from engine.memory import holding_for
     from engine.open_tokenizer import open_tokenizer
     from engine.weights import load_model
 
@@ -89,8 +89,9 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     report("reading the weights")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    form = form_for(folder)
-    network = fastest(load_model(folder, dtype=dtype, device=device, form=form, on_progress=report))
+    held = holding_for(folder)
+    loaded = load_model(folder, dtype=dtype, device=device, form=held.form, on_progress=report)
+    network = fastest(loaded, fp8_prefixes=held.fp8_prefixes)
     give_back_freed_memory()
     return InProcessEngine(model or "embedded", folder, network, tokenizer, sampler, prompts)
 
@@ -121,9 +122,7 @@ class InProcessEngine:
         self._name, self._network, self._tokenizer = name, network, tokenizer
         self._sampler, self._prompts = sampler, prompts
         max_bytes = CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"]
-        self._pool = CachePool(
-            network.config, dtype=network.dtype, device=network.device, max_bytes=max_bytes
-        )
+        self._pool = CachePool(network, max_bytes)
         self._cache = self._pool.best([])
         self._folder = folder
         self._surroundings = Surroundings(tokenizer.encode, tokenizer.pieces, prompts.nearby_tokens)

@@ -16,6 +16,7 @@ from typing import Any
 from engine.config import ModelConfig
 from engine.config_json import model_config, read_json
 from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
+from engine.graphs import laid_out_bytes
 from engine.headers import StoredTensor, header_length, parse_header, read_header
 from engine.quant.plan import FORMS, Target, make_plan
 from engine.quant.schemes import declared_schemes
@@ -33,11 +34,12 @@ _PREFERRED = ("stored", "fp8", "int4")
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What one form of a model needs, in bytes; `cache` is for a prefix of `prefix_tokens`."""
+    """What one form of a model needs, in bytes; `cache` is for a prefix, `fp8_cache` for the same in fp8."""
 
     form: str
     weights: int
     cache: int
+    fp8_cache: int
     working: int
     host: int
 
@@ -46,12 +48,25 @@ class Need:
         """All that has to fit on the device."""
         return self.weights + self.cache + self.working
 
+    @property
+    def least(self) -> int:
+        """The same with the prefix kept in fp8."""
+        return self.weights + self.fp8_cache + self.working
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """How a model is held: the `form` of its weights, and whether prefixes are kept in fp8."""
+
+    form: str = "stored"
+    fp8_prefixes: bool = False
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known of a model before it is loaded; `best` is the form for a device of `device_bytes`.
+    """What is known of a model before it is loaded; `best` is how to hold it on a device of `device_bytes`.
 
-    `best` is None where none fits or where there is no such device.
+    `best` is None where nothing fits or where there is no such device.
     """
 
     model: str
@@ -62,7 +77,7 @@ class Report:
     needs: tuple[Need, ...]
     device: str | None
     device_bytes: int | None
-    best: str | None
+    best: Holding | None
 
 
 def examine(model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | None = None) -> Report:
@@ -82,8 +97,6 @@ def examine(model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | 
     shape = model_config(config, model)
     plan = make_plan(state_shapes(empty_model(shape)), stored, declared_schemes(config, other), model)
     needs = tuple(_need(shape, plan, form, prefix_tokens) for form in FORMS)
-    room = device[1] - _DRIVER_BYTES if device else 0
-    fitting = [need.form for need in needs if need.form in _PREFERRED and need.device <= room]
     schemes = sorted({target.scheme.value for target in plan if target.scheme})
     return Report(
         model=model,
@@ -94,8 +107,17 @@ def examine(model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | 
         needs=needs,
         device=device[0] if device else None,
         device_bytes=device[1] if device else None,
-        best=min(fitting, key=_PREFERRED.index, default=None),
+        best=_best(needs, device[1] - _DRIVER_BYTES) if device else None,
     )
+
+
+def _best(needs: tuple[Need, ...], room: int) -> Holding | None:
+    """The least lossy way to hold a model in `room` bytes: prefixes in fp8 lose less than smaller weights."""
+    for form in _PREFERRED:
+        need = next(need for need in needs if need.form == form)
+        if need.least <= room:
+            return Holding(form=form, fp8_prefixes=need.cache == need.fp8_cache or need.device > room)
+    return None
 
 
 def this_device() -> tuple[str, int] | None:
@@ -108,18 +130,18 @@ def this_device() -> tuple[str, int] | None:
     return properties.name, properties.total_memory
 
 
-def form_for(folder: Path) -> str:
-    """The form to hold the model in `folder` in on the device there is: as stored, unless it would not fit.
+def holding_for(folder: Path) -> Holding:
+    """How to hold the model in `folder` on the device there is: as stored, unless it would not fit.
 
     Raises:
-        UnsupportedModel: no form fits; the text says what is needed.
+        UnsupportedModel: nothing fits; the text says what is needed.
     """
     device = this_device()
     if device is None or gguf_file(folder) is not None:
-        return "stored"
+        return Holding()
     report = examine(str(folder), device=device)
     if report.best is None:
-        least = min(need.device for need in report.needs)
+        least = min(need.least for need in report.needs)
         raise UnsupportedModel(
             f"{folder} needs at least {least / 1e9:.1f} GB of GPU memory; "
             f"{device[0]} has {device[1] / 1e9:.1f} GB"
@@ -148,8 +170,10 @@ def _need(config: ModelConfig, plan: list[Target], form: str, prefix_tokens: int
     return Need(
         form=form,
         weights=sum(target.device_bytes(form, 2) for target in plan),
-        cache=cache_bytes(config, prefix_tokens),
-        working=max(_LOGITS_HELD * logits, turned),
+        # Whoever has room for no more than 4 bits a weight has better uses for it than prefixes in bfloat16.
+        cache=cache_bytes(config, prefix_tokens, itemsize=1 if form == "int4" else 2),
+        fp8_cache=cache_bytes(config, prefix_tokens, itemsize=1),
+        working=max(_LOGITS_HELD * logits + laid_out_bytes(config, prefix_tokens, 2), turned),
         host=2 * CHUNK_BYTES,
     )
 

@@ -55,6 +55,11 @@ class DiffusionGemma(nn.Module):
         return self.embed_tokens.weight.dtype
 
     @property
+    def kept_dtype(self) -> torch.dtype:
+        """See `engine.network.Network`."""
+        return self.dtype
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embed_tokens.weight.device

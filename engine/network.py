@@ -15,8 +15,9 @@ class Network(Protocol):
     """What the engine asks of a model, whichever way it is laid out in memory.
 
     `encode`, `denoise` and the others are those of `DiffusionGemma`; `dtype` and `device` are those of keys
-    and values, `size` is the number of parameters. `joins` says whether rows behind several prompts are worth
-    taking through the layers together, `pads` whether a new shape costs more than a few rows too many.
+    and values, `kept_dtype` is what those of a prefix are kept in between requests, and `size` the number of
+    parameters. `joins` says whether rows behind several prompts are worth taking through the layers together,
+    `pads` whether a new shape costs more than a few rows too many.
     """
 
     @property
@@ -34,6 +35,8 @@ class Network(Protocol):
     def config(self) -> ModelConfig: ...
     @property
     def dtype(self) -> torch.dtype: ...
+    @property
+    def kept_dtype(self) -> torch.dtype: ...
     @property
     def device(self) -> torch.device: ...
     @property

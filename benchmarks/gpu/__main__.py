@@ -86,6 +86,7 @@ def _measure_all(keep: Callable[..., None], results: dict[str, Any], size: Any, 
     keep("attention", lambda: measure.attention(size, device))
     for form in measure.STEPS:
         keep(f"step {form}", lambda f=form: measure.step(f, size, device, rates))
+    keep("resident int4", lambda: measure.resident("int4", size, device))
     keep("transformers", lambda: measure.reference(size, device))
     ours, theirs = results["step stored"].get("step_ms"), results["transformers"].get("step_ms")
     if ours and theirs:

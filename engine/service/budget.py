@@ -87,9 +87,7 @@ class SharedPool(CachePool):
     """A lane's pool; see `engine.cache_pool.CachePool`. Its latest cache is the one in use, if any is."""
 
     def __init__(self, budget: Budget, network: Network) -> None:
-        super().__init__(
-            network.config, dtype=network.dtype, device=network.device, max_bytes=budget.max_bytes
-        )
+        super().__init__(network, budget.max_bytes)
         self._budget = budget
         self._in_use = False
 

@@ -95,8 +95,10 @@ def _show(report: Report, console: Console) -> None:
     elif report.best is None:
         console.print(f"{report.device} has {_gb(report.device_bytes or 0)}: no form fits", markup=False)
     else:
+        prefixes = ", prefixes in fp8" if report.best.fp8_prefixes else ""
         console.print(
-            f"{report.device} has {_gb(report.device_bytes or 0)}: best {_FORMS[report.best]}", markup=False
+            f"{report.device} has {_gb(report.device_bytes or 0)}: best {_FORMS[report.best.form]}{prefixes}",
+            markup=False,
         )
 
 

@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGemma:
 
 
 def make_pool(model: DiffusionGemma, max_bytes: int = LARGE) -> CachePool:
-    return CachePool(model.config, dtype=model.dtype, device=model.device, max_bytes=max_bytes)
+    return CachePool(model, max_bytes)
 
 
 def encoded(pool: CachePool, model: DiffusionGemma, tokens: list[int]) -> PrefixCache:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
 from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.graphs import DenoiseGraphs, attention_by_products, bucket_of, fused_attention
+from engine.config import SamplerConfig
+from engine.denoiser import Plan, denoise
+from engine.graphs import GraphedGemma, attention_by_products, bucket_of, fused_attention
 from engine.model import DiffusionGemma
+from engine.network import Network
+from engine.reading import read
 from engine.weights import load_model
 from tests.engine.checkpoints import write_reference_checkpoint
+
+IDS = torch.randint(0, 120, (300,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -19,40 +27,63 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGemma:
     return load_model(folder)
 
 
-def _plain(
-    model: DiffusionGemma, cache: PrefixCache, canvas: torch.Tensor, soft: torch.Tensor | None
+def _cache(model: DiffusionGemma, length: int) -> PrefixCache:
+    cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
+    with torch.inference_mode():
+        encode_prefix(model, cache, IDS[:length])
+    return cache
+
+
+def _logits(
+    network: Network, cache: PrefixCache, canvas: torch.Tensor, soft: torch.Tensor | None
 ) -> torch.Tensor:
     positions = torch.arange(len(cache), len(cache) + canvas.shape[1])[None]
     with torch.inference_mode():
-        return model.logits(model.denoise(canvas, positions, over_cache(cache), soft))
+        return network.logits(network.denoise(canvas, positions, over_cache(cache), soft))
 
 
 def test_a_step_of_fixed_shape_is_the_plain_step(model: DiffusionGemma) -> None:
     """Prefixes shorter and longer than the window of 8, in one bucket and beyond it, in any order."""
-    cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
-    graphs = DenoiseGraphs(model, cache)
-    ids = torch.randint(0, 120, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-    for length, batch in ((5, 1), (40, 2), (300, 2), (7, 2)):
-        with torch.inference_mode():
-            encode_prefix(model, cache, ids[:length])
+    network = GraphedGemma(model)
+    for length, batch in ((5, 1), (40, 2), (300, 2), (300, 1), (7, 2), (7, 1)):
+        cache = _cache(model, length)
         canvas = torch.randint(0, 120, (batch, 16), generator=torch.Generator().manual_seed(length))
         soft = torch.randn(batch, 16, 64, generator=torch.Generator().manual_seed(1))
         for given in (None, soft):
-            found = model.logits(graphs(canvas, given))
-            torch.testing.assert_close(found, _plain(model, cache, canvas, given), atol=1e-4, rtol=0)
+            found, plain = _logits(network, cache, canvas, given), _logits(model, cache, canvas, given)
+            torch.testing.assert_close(found, plain, atol=1e-4, rtol=0)
+
+
+def test_canvases_are_denoised_alike(model: DiffusionGemma) -> None:
+    """Two documents whose steps alternate, as those of two lanes do: each sees its own prefix."""
+    config = SamplerConfig(max_denoising_steps=6, stability_threshold=None, confidence_threshold=None)
+
+    def runs(network: Network) -> list[list[torch.Tensor]]:
+        caches = [_cache(model, 30), _cache(model, 12)]
+        plan = Plan(length=32, batch=2, seed=3)
+        loops = [denoise(network, cache, config, plan, threading.Event()) for cache in caches]
+        return [[draft.confidence for draft in drafts] for drafts in zip(*loops, strict=True)]
+
+    for found, plain in zip(runs(GraphedGemma(model)), runs(model), strict=True):
+        torch.testing.assert_close(found, plain, atol=1e-4, rtol=0)
+
+
+def test_a_part_of_a_canvas_is_read_alike(model: DiffusionGemma) -> None:
+    """A text that does not fill its canvas is not recorded: what is seen of it has any length."""
+    own, _, _ = read(GraphedGemma(model), _cache(model, 30), IDS[30:50], views=2, seed=0)
+    plain, _, _ = read(model, _cache(model, 30), IDS[30:50], views=2, seed=0)
+    assert own == pytest.approx(plain, abs=1e-5)
 
 
 def test_what_a_bucket_masks_is_no_nan(model: DiffusionGemma) -> None:
     """Whatever the memory held before: torch fills what is left uninitialised with NaN in this mode."""
     torch.use_deterministic_algorithms(True)
     try:
-        cache = PrefixCache(model.config, dtype=torch.float32, device=torch.device("cpu"))
-        cache.reserve(600)
+        network, cache = GraphedGemma(model), _cache(model, 5)
+        found = _logits(network, cache, torch.zeros(1, 16, dtype=torch.int64), None)
     finally:
         torch.use_deterministic_algorithms(False)
-    for layer in range(len(model.config.layers)):
-        for part in cache.first(layer, 600):
-            assert part.isfinite().all()
+    assert found.isfinite().all()
 
 
 def test_buckets_are_powers_of_two() -> None:

@@ -11,7 +11,7 @@ from engine import hub
 from engine.cache import PrefixCache
 from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
 from engine.headers import read_header
-from engine.memory import cache_bytes, examine, form_for
+from engine.memory import Holding, cache_bytes, examine, holding_for
 from engine.quant.plan import FORMS
 from engine.weights import load_model
 from tests.engine.checkpoints import write_reference_checkpoint
@@ -41,23 +41,31 @@ def test_a_loaded_model_takes_what_was_foretold(tmp_path: Path, name: str) -> No
 
 
 def test_the_best_form_for_a_device_is_the_least_lossy_that_fits(tmp_path: Path) -> None:
+    """A prefix in fp8 is given up before any of the weights."""
     write_plain(tmp_path)
-    needs = {need.form: need.device + (1 << 30) for need in examine(str(tmp_path)).needs}
-    for form in ("stored", "fp8", "int4"):
-        assert examine(str(tmp_path), device=("a GPU", needs[form])).best == form
-    assert examine(str(tmp_path), device=("a GPU", needs["int4"] - 1)).best is None
+    needs = {need.form: need for need in examine(str(tmp_path), prefix_tokens=16).needs}
+
+    def best(room: int) -> Holding | None:
+        return examine(str(tmp_path), prefix_tokens=16, device=("a GPU", room + (1 << 30))).best
+
+    for form in ("stored", "fp8"):
+        assert best(needs[form].device) == Holding(form=form)
+        assert best(needs[form].device - 1) == Holding(form=form, fp8_prefixes=True)
+        assert best(needs[form].least) == Holding(form=form, fp8_prefixes=True)
+    assert best(needs["int4"].device) == Holding(form="int4", fp8_prefixes=True)
+    assert best(needs["int4"].device - 1) is None
     assert examine(str(tmp_path)).best is None
 
 
 def test_a_model_is_held_in_the_best_form_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_plain(tmp_path)
-    assert form_for(tmp_path) == "stored"  # no GPU here
-    needs = {need.form: need.device + (1 << 30) for need in examine(str(tmp_path)).needs}
-    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", needs["int4"]))
-    assert form_for(tmp_path) == "int4"
+    assert holding_for(tmp_path) == Holding()  # no GPU here
+    least = min(need.least for need in examine(str(tmp_path)).needs)
+    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", least + (1 << 30)))
+    assert holding_for(tmp_path) == Holding(form="int4", fp8_prefixes=True)
     monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", 1 << 20))
     with pytest.raises(UnsupportedModel, match="GB of GPU memory; a GPU has"):
-        form_for(tmp_path)
+        holding_for(tmp_path)
 
 
 @pytest.mark.parametrize("shards", [False, True])
@@ -120,7 +128,7 @@ def test_the_26b_with_4_bit_experts_and_a_prefix_of_8k(tmp_path: Path) -> None:
     plan = make_plan(shapes, stored, frozenset(), "published")
     assert 50e9 < end < 51.7e9  # the vision tower is the rest
     needs = {form: _need(config, plan, form, 8192) for form in FORMS}
-    assert needs["int4"].device < 18e9 < needs["fp8"].device
+    assert needs["int4"].device < 17.5e9 < needs["fp8"].least < needs["fp8"].device
     assert needs["stored"].cache == 8192 * 220 * 1024
 
 
