@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine import kernels
 from engine.attention import Attend, Rope, rope, rotate
 from engine.config import LayerConfig, ModelConfig
 from engine.moe import gated, run_experts
@@ -99,7 +100,12 @@ class DiffusionGemma(nn.Module):
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (b, n, vocab) of final states (b, n, hidden)."""
         cap = self.config.final_logit_softcapping
-        return torch.tanh(F.linear(states, self.embed_tokens.weight).float() / cap) * cap
+        raw = F.linear(states, self.embed_tokens.weight)
+        if kernels.can_run(raw):
+            from engine.kernels.choice import softcapped
+
+            return softcapped(raw, cap)
+        return torch.tanh(raw.float() / cap) * cap
 
     def _embed_scale(self) -> Tensor:
         # Rounded to the weights' dtype, as in training: 53.0 for the 26B's sqrt(2816) in bfloat16.

@@ -45,7 +45,7 @@ def run_experts(
         inner = gated(_grouped_mm(x[groups.token], gate_up, groups))
         out = _grouped_mm(inner, down, groups)
     else:
-        from engine.kernels import grouped_matmul
+        from engine.kernels.grouped import grouped_matmul
 
         inner = gated(grouped_matmul(x, gate_up, groups, gather=True))
         out = grouped_matmul(inner, down, groups)

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
+from engine import kernels
 from engine.config import SamplerConfig
 from engine.native import sampling
 
@@ -47,8 +49,9 @@ class Choice:
 
 def choose(logits: Tensor, temperature: float, sample: Callable[[Tensor], Tensor]) -> Choice:
     """Everything a step needs of `logits` (rows, vocab), which are used up; `sample` draws one id a row."""
-    if sampling.can_choose(logits):
-        argmax, confidence, entropy = sampling.choose(logits, 1 / temperature)
+    compiled = _compiled(logits)
+    if compiled is not None:
+        argmax, confidence, entropy = compiled.choose(logits, 1 / temperature)
         return Choice(
             sampled=sample(logits),
             argmax=argmax,
@@ -73,6 +76,24 @@ def choose(logits: Tensor, temperature: float, sample: Callable[[Tensor], Tensor
     )
 
 
+class _Compiled(Protocol):
+    """Code that goes through rows once or twice where torch's operations do a dozen times."""
+
+    choose: Callable[[Tensor, float], tuple[Tensor, Tensor, Tensor]]
+    draw: Callable[[Tensor, Tensor], Tensor]
+
+
+def _compiled(rows: Tensor) -> _Compiled | None:
+    """What there is for `rows` (rows, vocab): C on a CPU, Triton's kernels on a GPU, or nothing."""
+    if sampling.can_choose(rows):
+        return cast("_Compiled", sampling)
+    if kernels.can_run(rows) and rows.is_contiguous():
+        from engine.kernels import choice
+
+        return cast("_Compiled", choice)
+    return None
+
+
 def largest(logits: Tensor) -> Tensor:
     """The argmax of each row of `logits` (rows, vocab), the first of equals: (rows,).
 
@@ -89,8 +110,9 @@ def largest(logits: Tensor) -> Tensor:
 def draw_by_inversion(probabilities: Tensor, at: Tensor, total: int, generator: torch.Generator) -> Tensor:
     """One uniform number a row, looked up in the cumulative distribution."""
     uniform = torch.rand(total, generator=generator, device=generator.device)[at]
-    if sampling.can_choose(probabilities):
-        return sampling.draw(probabilities, uniform)
+    compiled = _compiled(probabilities)
+    if compiled is not None:
+        return compiled.draw(probabilities, uniform)
     rows, vocab = probabilities.shape
     block = _block(vocab)
     blocks = probabilities.view(rows, vocab // block, block)

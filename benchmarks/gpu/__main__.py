@@ -84,6 +84,7 @@ def _measure_all(keep: Callable[..., None], results: dict[str, Any], size: Any, 
         keep(f"kernel {form}", lambda f=form: measure.kernel(f, size, device, rates))
         keep(f"experts {form}", lambda f=form: measure.experts(f, size, device))
     keep("attention", lambda: measure.attention(size, device))
+    keep("choices", lambda: measure.choices(size, device, rates))
     for form in measure.STEPS:
         keep(f"step {form}", lambda f=form: measure.step(f, size, device, rates))
     keep("resident int4", lambda: measure.resident("int4", size, device))

@@ -17,7 +17,8 @@ from engine.cache import PrefixCache, over_cache
 from engine.config import SamplerConfig
 from engine.denoiser import Plan, denoise
 from engine.graphs import GraphedGemma, attention_by_products, fused_attention
-from engine.kernels import grouped_matmul
+from engine.kernels import choice
+from engine.kernels.grouped import grouped_matmul
 from engine.moe import Groups, Weight, run_experts
 from engine.network import Network
 from engine.quant.fill import requantised
@@ -88,6 +89,31 @@ def attention(size: Size, device: torch.device) -> dict[str, Any]:
             out[f"{kind}_{name}_relative_error"] = relative_error(run(), exact)
             out[f"{kind}_{name}_ms"] = milliseconds(run, device, 10)["ms"]
     return out
+
+
+def choices(size: Size, device: torch.device, rates: Rates) -> dict[str, Any]:
+    """A canvas's choices by our kernels: their error against plain operations, their time and its floor."""
+    shape, cooler = (size.canvas, size.model.vocab_size), 1 / 0.6
+    logits = torch.randn(shape, device=device) * 4
+    uniform = torch.rand(size.canvas, device=device)
+    exact = (logits * cooler).softmax(-1)
+    probabilities = logits.clone()
+    _, confidence, entropy = choice.choose(probabilities, cooler)
+    copy_ms = milliseconds(logits.clone, device, 10)["ms"]
+
+    def run() -> None:
+        made = logits.clone()
+        choice.choose(made, cooler)
+        choice.draw(made, uniform)
+
+    return {
+        "probabilities_relative_error": relative_error(probabilities, exact),
+        "confidence_relative_error": relative_error(confidence, logits.softmax(-1).amax(-1)),
+        "entropy_relative_error": relative_error(entropy, torch.special.entr(exact).sum(-1)),
+        # Read for the sums, read and written for the probabilities, read for the draw.
+        "floor_ms": 1e3 * 4 * logits.nbytes / rates["bytes_per_s"],
+        "ms": milliseconds(run, device, 10)["ms"] - copy_ms,
+    }
 
 
 def step(form: str, size: Size, device: torch.device, rates: Rates) -> dict[str, Any]:

@@ -1,8 +1,22 @@
-"""Matrix products on a GPU by plain or quantised weights, grouped by expert.
+"""Triton kernels for a GPU: products by weights grouped by expert, and what lies behind the layers.
 
-Importing this imports Triton; nothing else in the engine does.
+Importing its modules imports Triton; importing this does not.
 """
 
-from engine.kernels.grouped import grouped_matmul, quantised_matmul
+from __future__ import annotations
 
-__all__ = ["grouped_matmul", "quantised_matmul"]
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+
+def can_run(x: Tensor) -> bool:
+    """Whether kernels run where `x` is, and nothing is to be differentiated."""
+    return x.is_cuda and not torch.is_grad_enabled() and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None

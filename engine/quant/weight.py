@@ -132,7 +132,7 @@ class QuantisedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         if x.is_cuda:
-            from engine.kernels import quantised_matmul
+            from engine.kernels.grouped import quantised_matmul
 
             return quantised_matmul(x, self.weight)
         return F.linear(x, self.weight.dequantise(x.dtype))

@@ -15,7 +15,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from engine.kernels import grouped
+from engine.kernels import choice, grouped
 from engine.quant.weight import Code
 
 BIASED = (Code.INT4, Code.INT8)
@@ -34,6 +34,35 @@ def compile_all(capability: int) -> None:
                 options={"num_warps": tile.warps, "num_stages": tile.stages},
             )
             print(code.value if code else "bf16", biased, len(made.asm["cubin"]), made.metadata.shared)
+
+    for name, kernel, types in (
+        ("softcap", choice._softcap, {"raw_ptr": "*bf16", "out_ptr": "*fp32", "count": "i32", "cap": "fp32"}),
+        (
+            "choose",
+            choice._choose,
+            {
+                "logits_ptr": "*fp32",
+                "argmax_ptr": "*i64",
+                "confidence_ptr": "*fp32",
+                "entropy_ptr": "*fp32",
+                "inverse_temperature": "fp32",
+                "vocab": "i32",
+            },
+        ),
+        (
+            "draw",
+            choice._draw,
+            {"probabilities_ptr": "*fp32", "uniform_ptr": "*fp32", "drawn_ptr": "*i64", "vocab": "i32"},
+        ),
+    ):
+        made = triton.compile(
+            ASTSource(
+                fn=kernel, signature=types | {"BLOCK": "constexpr"}, constexprs={"BLOCK": choice._BLOCK}
+            ),
+            target=GPUTarget("cuda", capability, 32),
+            options={"num_warps": choice._WARPS},
+        )
+        print(name, len(made.asm["cubin"]), made.metadata.shared)
 
 
 def _constants(code: Code | None, *, biased: bool, tile: grouped.Tile) -> dict[str, Any]:

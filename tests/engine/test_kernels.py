@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.kernels import grouped_matmul, quantised_matmul
-from engine.kernels.grouped import INTERPRETED, Tile
+from engine import sampler
+from engine.kernels import choice
+from engine.kernels.grouped import INTERPRETED, Tile, grouped_matmul, quantised_matmul
 from engine.moe import Groups, run_experts
 from engine.quant.weight import Code, QuantisedWeight, pack_nibbles, quantise
 
@@ -134,6 +135,58 @@ def test_fewer_tokens_than_experts() -> None:
     assert _error(found, expected) < 1e-5
 
 
+def _logits(vocab: int) -> Tensor:
+    """Rows as they come: random, all alike, sure of one token, with tokens that may not be chosen."""
+    logits = _random(5, vocab, seed=vocab) * 5
+    logits[1] = 0.25
+    logits[2, 7] = 30
+    logits[3, 100:] = sampler.OFF
+    logits[4, [3, vocab - 1]] = 25  # two are likeliest: the first of them is meant
+    return logits
+
+
+@pytest.mark.parametrize("vocab", [100, 4096, 9001])
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_choices_are_those_of_plain_operations(
+    monkeypatch: pytest.MonkeyPatch, vocab: int, temperature: float
+) -> None:
+    monkeypatch.setattr(sampler, "_compiled", lambda _rows: None)
+    expected = sampler.choose(_logits(vocab), temperature, sampler.largest)
+    probabilities = _logits(vocab)
+    argmax, confidence, entropy = choice.choose(probabilities, 1 / temperature)
+    assert argmax.tolist() == expected.argmax.tolist()
+    torch.testing.assert_close(confidence, expected.confidence, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(entropy, expected.entropy, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(probabilities, expected.probabilities, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("vocab", [100, 9001])
+def test_draws_are_by_inversion(vocab: int) -> None:
+    probabilities = _logits(vocab)[[0, 1, 3]].softmax(-1)
+    ends = probabilities.double().cumsum(-1)
+    for target in (0.0, 0.3, 0.7, 1.0):
+        drawn = choice.draw(probabilities, torch.full((3,), target))
+        for row, at in enumerate(drawn.tolist()):
+            assert probabilities[row, at] > 0
+            begin = float(ends[row, at - 1]) if at else 0.0
+            assert begin - 1e-5 <= target <= float(ends[row, at]) + 1e-5
+
+
+def test_nothing_of_probability_zero_is_drawn() -> None:
+    probabilities = torch.zeros(2, 5000)
+    probabilities[0, [10, 4999]] = torch.tensor([1.0, 0.0])
+    probabilities[1, [0, 4500]] = 0.5
+    assert choice.draw(probabilities, torch.tensor([1.0, 0.0])).tolist() == [10, 0]
+    assert choice.draw(probabilities, torch.tensor([0.0, 0.6])).tolist() == [10, 4500]
+
+
+def test_the_soft_cap_is_the_plain_one() -> None:
+    raw = _random(3, 7, 41) * 40
+    torch.testing.assert_close(choice.softcapped(raw, 20.0), torch.tanh(raw / 20) * 20, atol=1e-5, rtol=0)
+    raw[0, 0, :2] = torch.tensor([1e30, -1e30])
+    assert choice.softcapped(raw, 20.0)[0, 0, :2].tolist() == [20, -20]
+
+
 def test_every_variant_compiles_to_machine_code_of_a_gpu() -> None:
     """Down to the assembler, for a Hopper chip; that it also runs there is not seen here."""
     program = Path(__file__).with_name("compile_kernels.py")
@@ -143,4 +196,4 @@ def test_every_variant_compiles_to_machine_code_of_a_gpu() -> None:
     )
     assert found.returncode == 0, found.stderr
     made = [line.split()[0] for line in found.stdout.splitlines()]
-    assert made == ["bf16", "fp8", "fp4", "int4", "int4", "int8", "int8"]
+    assert made == ["bf16", "fp8", "fp4", "int4", "int4", "int8", "int8", "softcap", "choose", "draw"]
