@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from infill.document import Document
 
@@ -80,20 +81,40 @@ def is_open(of: Iterable[Mark], offset: int) -> bool:
     return bool(pending)
 
 
-def imbalance(document: Document, start: int, end: int, new: str) -> int:
-    """How many marks more (or, below 0, fewer) lack a partner once `start` to `end` is replaced by `new`.
+class Balance:
+    """How many marks more (or, below 0, fewer) lack a partner once `start` to `end` is replaced by a text.
 
-    Text that is balanced in itself changes nothing, whatever an unfinished surrounding looks like.
+    Text that is balanced in itself changes nothing, whatever an unfinished surrounding looks like. Each text
+    is looked at once.
     """
-    if start == end and not _MAYBE.search(new):
-        return 0
-    filled = document.filled(start, end, new)
-    if start == end and mismatches(marks(filled, start, start + len(new))) == 0:
-        return 0
-    left = max(0, start - _LOOK_AROUND)
-    right = len(document.text) - min(len(document.text), end + _LOOK_AROUND)
-    after = mismatches(marks(filled, left, len(filled.text) - right))
-    return after - mismatches(marks(document, left, len(document.text) - right))
+
+    def __init__(self, document: Document, start: int, end: int) -> None:
+        self._document, self._start, self._end = document, start, end
+        self._left = max(0, start - _LOOK_AROUND)
+        self._right = len(document.text) - min(len(document.text), end + _LOOK_AROUND)
+        self._known: dict[str, int] = {}
+
+    def __call__(self, new: str) -> int:
+        """The number for `new`."""
+        if new not in self._known:
+            self._known[new] = self._of(new)
+        return self._known[new]
+
+    def _of(self, new: str) -> int:
+        start, end = self._start, self._end
+        if start == end and not _MAYBE.search(new):
+            return 0
+        filled = self._document.filled(start, end, new)
+        if start == end and mismatches(marks(filled, start, start + len(new))) == 0:
+            return 0
+        return self._around(filled) - self._before
+
+    @cached_property
+    def _before(self) -> int:
+        return self._around(self._document)
+
+    def _around(self, document: Document) -> int:
+        return mismatches(marks(document, self._left, len(document.text) - self._right))
 
 
 def _step(pending: list[str], kind: str) -> int:

@@ -12,7 +12,7 @@ from infill.brackets import Mark, is_open, unmatched_closers
 from infill.indentation import indent_of, width
 
 Imbalance = Callable[[str], int]
-"""How many brackets and quotes more lack a partner with this text in the hole: `brackets.imbalance`."""
+"""How many brackets and quotes more lack a partner with this text in the hole; see `brackets.Balance`."""
 
 
 def cut_line(text: str, marks: Sequence[Mark]) -> str:

@@ -20,6 +20,7 @@ from infill.sections import SPLIT_CHARS, bounds_of, edited, parts
 __all__ = ["Document", "Leaf", "Span"]
 
 _FILLED_BUDGET_S = 0.15  # for a text that is only looked at once
+_FILLS = 16  # that are kept: several questions are asked of each
 
 
 class Document:
@@ -36,6 +37,7 @@ class Document:
         self._text = text
         self._language = language
         self._whole: Tree | None = None
+        self._fills: dict[Edit, Document] = {}
         self._take((Section(text=text, language=language),))
 
     @property
@@ -87,13 +89,23 @@ class Document:
         twin = Document.__new__(Document)
         twin._text, twin._language, twin._whole = self._text, self._language, self._whole
         twin._sections, twin._starts, twin._long = self._sections, self._starts, self._long
+        twin._fills = {}
         return twin
 
     def filled(self, start: int, end: int, new: str) -> Document:
-        """A copy in which `start` to `end` is replaced by `new`; parsing it is given less time."""
-        twin = self.snapshot()
-        twin._edit(Edit(start, end, new), _FILLED_BUDGET_S)
-        return twin
+        """A copy in which `start` to `end` is replaced by `new`; parsing it is given less time.
+
+        What has been parsed of the last few is not parsed again.
+        """
+        head = _common(min(end - start, len(new)), lambda n: self._text.startswith(new[:n], start))
+        edit = Edit(start + head, end, new[head:])
+        if edit not in self._fills:
+            while len(self._fills) >= _FILLS:
+                self._fills.pop(next(iter(self._fills)), None)
+            twin = self.snapshot()
+            twin._edit(edit, _FILLED_BUDGET_S)
+            self._fills[edit] = twin
+        return self._fills[edit].snapshot()
 
     def leaves(self, start: int, end: int) -> Iterator[Leaf]:
         """The leaves that overlap `start` to `end`, in order; none without a tree."""
@@ -139,7 +151,7 @@ class Document:
         self._settle()
         self._take(edited(self._sections, self._starts, edit, budget_s))
         self._text = "".join([section.text for section in self._sections])
-        self._whole = None
+        self._whole, self._fills = None, {}
 
     def _within(self, start: int, end: int) -> list[tuple[int, Section]]:
         """Where the sections begin that a range overlaps, at least the one it begins in, and these."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from infill.brackets import imbalance
+from infill.brackets import Balance
 from infill.checks import check_balance
 from infill.damage import damage, faults_with
 from infill.document import Document
@@ -53,7 +53,7 @@ class Fill:
 
     def is_balanced(self, text: str) -> bool:
         """Whether no more brackets and quotes lack a partner with `text` than without."""
-        return check_balance(imbalance(self.document, self.start, self.end, self.native(text))) is None
+        return check_balance(Balance(self.document, self.start, self.end)(self.native(text))) is None
 
     def native(self, text: str) -> str:
         """`text` with the line endings of the document."""

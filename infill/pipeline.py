@@ -14,6 +14,7 @@ from functools import cache, partial
 
 from engine.request import Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
 from infill.blame import Hurt
+from infill.brackets import Balance
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
@@ -87,7 +88,8 @@ def fill_all(
     if shape is not None:
         ask = shape(ask)
     denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
-    judge = partial(_judge, document=document, hole=hole, context=context, request=request)
+    balance = Balance(document, hole.start, hole.end)
+    judge = partial(_judge, document=document, hole=hole, context=context, request=request, balance=balance)
     hurt = cache(lambda start: Hurt(document, start, hole.end, document.text[start : hole.start]))
 
     def is_sound(kept: Kept) -> bool:
@@ -309,10 +311,15 @@ def _ranked(
 
 
 def _judge(
-    canvas: Canvas, document: Document, hole: Hole, context: Context, request: FillRequest
+    canvas: Canvas,
+    document: Document,
+    hole: Hole,
+    context: Context,
+    request: FillRequest,
+    balance: Balance,
 ) -> Kept | Verdict:
     """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
-    result = postprocess(canvas, document, hole, context, inside_word=request.inside_word)
+    result = postprocess(canvas, document, hole, context, inside_word=request.inside_word, balance=balance)
     if isinstance(result, Verdict):
         return result
     return check_confidence(_confidence(canvas, result), request.min_confidence) or result

@@ -7,10 +7,10 @@ of how a canvas came about.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 from engine.request import Canvas
-from infill.brackets import imbalance, inserted_marks
+from infill.brackets import Balance, inserted_marks
 from infill.checks import (
     Number,
     Verdict,
@@ -56,18 +56,25 @@ class Kept:
 
 
 def postprocess(
-    canvas: Canvas, document: Document, hole: Hole, context: Context, *, inside_word: bool = False
+    canvas: Canvas,
+    document: Document,
+    hole: Hole,
+    context: Context,
+    *,
+    inside_word: bool = False,
+    balance: Imbalance | None = None,
 ) -> Kept | Verdict:
     """The canvas cut to the hole's natural end, in the buffer's style; or the reason to show nothing.
 
     A cursor within a word is turned down unless the model's text ends the word, or `inside_word` is meant.
+    `balance` is the hole's, for whoever has several canvases for it.
     """
     typed = context.prompt.typed
     middle = with_line_feeds(canvas.text)
     if not middle.startswith(typed):
         return Verdict(Reason.EMPTY, "it does not begin with what was typed")
     added = _indented(middle[len(typed) :], document, hole)
-    balance = cache(partial(imbalance, document, hole.start, hole.end))
+    balance = balance or Balance(document, hole.start, hole.end)
     ended = _cut(added, canvas.ended, document, hole, balance)
     if isinstance(ended, Verdict):
         return ended

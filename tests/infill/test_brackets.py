@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infill.brackets import imbalance, is_open, marks, mismatches, unmatched_closers
+from infill.brackets import Balance, is_open, marks, mismatches, unmatched_closers
 from infill.document import Document
 
 
@@ -61,4 +61,4 @@ def test_open_at() -> None:
     ],
 )
 def test_imbalance(text: str, at: int, new: str, expected: int) -> None:
-    assert imbalance(Document(text, "python"), at, at, new) == expected
+    assert Balance(Document(text, "python"), at, at)(new) == expected

@@ -307,3 +307,44 @@ def test_a_new_text_is_parsed_though_the_old_ones_parse_failed(monkeypatch: pyte
     assert snapshot.tree is None
     assert late.tree is None  # takes too long, and the text is another one by now
     assert_fresh(document)
+
+
+def _count_parses(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    parsed: list[bytes] = []
+
+    def parse(grammar: Any, source: bytes, *rest: Any) -> Any:
+        parsed.append(source)
+        return infill.syntax.parse(grammar, source, *rest)
+
+    monkeypatch.setattr(infill.section, "parse", parse)
+    return parsed
+
+
+def test_what_was_filled_before_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same text comes about by other edits too: with what was typed before it, say."""
+    document = Document("x = fo\n", "python")
+    assert document.tree is not None
+    parsed = _count_parses(monkeypatch)
+    for start, new in ((6, "o(1)"), (6, "o(1)"), (4, "foo(1)"), (0, "x = foo(1)")):
+        filled = document.filled(start, 6, new)
+        assert filled.text == "x = foo(1)\n"
+        assert not filled.faults()
+    assert parsed == [b"x = foo(1)\n"]
+    filled.edit(0, 1, "y")
+    assert document.filled(6, 6, "o(1)").text == "x = foo(1)\n"
+
+
+def test_an_edit_forgets_what_was_filled() -> None:
+    document = Document("x = \n", "python")
+    assert document.filled(4, 4, "1").text == "x = 1\n"
+    document.edit(0, 1, "y")
+    assert document.filled(4, 4, "1").text == "y = 1\n"
+    document.set_text("z = \n")
+    assert document.filled(4, 4, "1").text == "z = 1\n"
+
+
+def test_fills_are_kept_within_bounds() -> None:
+    document = Document("x = \n", "python")
+    for number in range(100):
+        assert document.filled(4, 4, str(number)).text == f"x = {number}\n"
+    assert len(document._fills) <= 16
