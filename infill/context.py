@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.half_typed import typed_before
 from engine.request import EngineInfo, Prompt, Snippet
 from infill.document import Document
-from infill.hole import Hole, typed_before
+from infill.hole import Hole
 from infill.indentation import indent_of, width
 from infill.lines import line_start, next_line_start, with_line_feeds
 from infill.snippets import select

@@ -18,9 +18,6 @@ from infill.languages import LANGUAGES
 from infill.lines import line_end, line_start, previous_line
 
 _CHARS_PER_TOKEN = 3  # of source code, on the short side, so that a span's canvas is rather too long
-_LONGEST_WORD = 64  # a longer "word" is data, and typing it again would fill the canvas
-_WIDEST_INDENTATION = 64  # likewise
-_LONGEST_PUNCTUATION = 8  # of a longer run, a ruler say, this much is healed
 _SEARCH_LINES = 40  # how far above the cursor the line that opens its block may be
 _TAIL_CHARS = 1000  # of a line are looked at; a line that is longer is data
 _CODE = re.compile(r"\S")
@@ -85,46 +82,6 @@ def canvas_tokens(hole: Hole) -> int:
         needed = (hole.end - hole.start) // _CHARS_PER_TOKEN
         return next((n for n in CANVAS_LENGTHS if n >= needed), CANVAS_LENGTHS[-1])
     return 64 if hole.kind is HoleKind.BLOCK else 32
-
-
-def typed_before(text: str, start: int) -> str:
-    """What was typed of the token at `start`: a word, a run of punctuation, one space, or an indentation.
-
-    The prefix that is left ends at a token boundary, as in training; a canvas must begin with the rest.
-    Words and punctuation take one space before them into their token, and a lone space is the beginning
-    of such a token. An indentation is one token with the line ending before it, so on a blank line both
-    are taken back: a line ending alone would say that the line begins at the margin.
-    """
-    margin = line_start(text, start)
-    if margin > 0 and start - margin <= _WIDEST_INDENTATION and not text[margin:start].strip(" \t"):
-        return text[margin - (2 if text.startswith("\r\n", margin - 2) and margin >= 2 else 1) : start]
-    begin = start
-    while begin > 0 and in_word(text[begin - 1]):
-        begin -= 1
-        if start - begin > _LONGEST_WORD:
-            return ""
-    if begin == start:
-        earliest = max(0, start - _LONGEST_PUNCTUATION)
-        while begin > earliest and _is_punctuation(text[begin - 1]):
-            begin -= 1
-    if text[begin - 1 : begin] == " " and begin > 0 and not _is_indentation(text, begin):
-        begin -= 1
-    return text[begin:start]
-
-
-def in_word(char: str) -> bool:
-    """Whether a character can be part of an identifier."""
-    return char == "_" or char.isalnum() or ("a" + char).isidentifier()
-
-
-def _is_punctuation(char: str) -> bool:
-    # A lone surrogate has no bytes that a model could be made to say.
-    return not char.isspace() and not in_word(char) and not "\ud800" <= char <= "\udfff"
-
-
-def _is_indentation(text: str, end: int) -> bool:
-    """Whether nothing but blanks lies between the line's start and `end`."""
-    return not text[line_start(text, end) : end].strip(" \t")
 
 
 def _before_line_feed(text: str, offset: int) -> int:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
+from engine.half_typed import in_word
 from engine.request import DenoiseRequest, Layout, Segment
 from infill.document import Document
-from infill.hole import in_word
 from infill.indentation import indent_of, indent_unit
 from infill.languages import LANGUAGES
 from infill.lines import line_end, line_start, newline_of, with_line_feeds

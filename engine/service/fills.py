@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.half_typed import typed_before
 from engine.request import CANVAS_LENGTHS, Canvas, DenoiseRequest, Prompt, Step, Stop
 from engine.service.core import Origin, Service
 from engine.service.http import Refused
@@ -18,11 +19,15 @@ from engine.service.scheduler import Dropped
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """A hole, at most `tokens` to fill it with, and the strings that end it."""
+    """A hole, at most `tokens` to fill it with, and the strings that end it.
+
+    `one_line` says that the rest of a line is meant; a model that does not write lines may go on behind it.
+    """
 
     prompt: Prompt
     tokens: int
     stop: tuple[str, ...] = ()
+    one_line: bool = False
     candidates: int = 1
     seed: int = 0
     deadline_ms: float | None = None
@@ -51,12 +56,14 @@ async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
     """
     began = time.perf_counter()
     longest = min(ask.tokens, CANVAS_LENGTHS[-1])
+    prompt = _healed(ask.prompt)
     request = DenoiseRequest(
-        prompt=ask.prompt,
+        prompt=prompt,
         canvas_tokens=next(length for length in CANVAS_LENGTHS if length >= longest),
         candidates=ask.candidates,
         seed=ask.seed,
         deadline_ms=ask.deadline_ms,
+        one_line=ask.one_line,
     )
     last: Step | None = None
     async with aclosing(service.denoise(request, origin)) as steps:
@@ -68,7 +75,27 @@ async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
         raise Refused(503, "overloaded_error", Dropped.LATE.value)
     ms = 1000 * (time.perf_counter() - began)
     late = last.stop is Stop.DEADLINE
-    return [_cut(canvas, longest, ask.stop, ms, late) for canvas in last.canvases[: ask.candidates]]
+    canvases = [_added(canvas, prompt.typed) for canvas in last.canvases[: ask.candidates]]
+    return [_cut(canvas, longest, ask.stop, ms, late) for canvas in canvases]
+
+
+def _healed(prompt: Prompt) -> Prompt:
+    """The prompt with a half-typed token at the end of its prefix set apart; see `engine.half_typed`."""
+    typed = typed_before(prompt.prefix, len(prompt.prefix))
+    if not typed or "\r" in typed:
+        return prompt
+    return replace(prompt, prefix=prompt.prefix[: -len(typed)], typed=typed)
+
+
+def _added(canvas: Canvas, typed: str) -> Canvas:
+    """A canvas without what was typed before it; the token that ends it is left with the rest of its text."""
+    tokens, at = [], 0
+    for token in canvas.tokens:
+        end = at + len(token.text)
+        if at >= len(typed) or end > len(typed):
+            tokens.append(replace(token, text=token.text[max(0, len(typed) - at) :]))
+        at = end
+    return replace(canvas, text=canvas.text[len(typed) :], tokens=tuple(tokens))
 
 
 def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float, late: bool) -> Filled:

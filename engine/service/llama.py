@@ -56,15 +56,17 @@ def _ask(data: dict[str, Any]) -> Ask | None:
     if not 1 <= texts <= _MOST_TEXTS:
         raise Refused(400, "invalid_request_error", f"n_cmpl should be 1 to {_MOST_TEXTS}", "n_cmpl")
     snippets = _snippets(data)
+    prefix += field(data, "prompt", str, "")
     return Ask(
         prompt=Prompt(
-            prefix=prefix + field(data, "prompt", str, ""),
+            prefix=prefix,
             suffix=suffix,
             snippets=snippets,
             nearby=tuple(snippet.text for snippet in snippets),
         ),
         tokens=tokens if tokens > 0 else _DEFAULT_TOKENS,
         stop=strings(data, "stop"),
+        one_line=bool(prefix.rpartition("\n")[2].strip()),
         candidates=texts,
         seed=max(0, seed),
         deadline_ms=deadline_ms if deadline_ms > 0 else None,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from engine.half_typed import in_word
 from engine.request import Snippet
 from infill.document import Document
-from infill.hole import in_word
 from infill.utf8 import encode
 from infill.workspace.definitions import Definition
 from infill.workspace.imports import MOST_IMPORTS, Import, imports

@@ -57,7 +57,7 @@ class WaitingEngine:
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """Answer, or wait to be cancelled."""
-        engine = self.waiting if "WAIT" in request.prompt.prefix else self.answering
+        engine = self.waiting if "WAIT" in request.prompt.prefix + request.prompt.typed else self.answering
         return engine.denoise(request, cancelled)
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:

@@ -25,12 +25,13 @@ class ServiceEngine(WaitingEngine):
 
     def denoise(self, request: DenoiseRequest, cancelled: Event) -> Iterator[Step]:
         """See the class."""
-        if "DIE" in request.prompt.prefix:
+        before = request.prompt.prefix + request.prompt.typed
+        if "DIE" in before:
             os._exit(9)
-        if "STUCK" in request.prompt.prefix:
+        if "STUCK" in before:
             cancelled.wait()
             return iter(())
-        if "NO" in request.prompt.prefix:
+        if "NO" in before:
             raise InvalidRequest("no such hole")
         for engine in (self.answering, self.waiting):  # nobody asks for them here, and they would pile up
             engine.requests.clear()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.half_typed import typed_before
 from infill.document import Document
 from infill.errors import InvalidHole
-from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, typed_before
+from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
 from tests.infill.marked import request_for
 
 BLOCK, LINE, EXPRESSION, SPAN = HoleKind.BLOCK, HoleKind.LINE, HoleKind.EXPRESSION, HoleKind.SPAN

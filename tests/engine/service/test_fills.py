@@ -55,3 +55,41 @@ def test_what_was_ready_in_time_is_left_as_it_is() -> None:
 def test_a_stop_string_counts_before_the_deadline() -> None:
     answer = filled("a = 1\n    b = (", Stop.DEADLINE, "b")
     assert (answer.text, answer.why, answer.stop) == ("a = 1\n    ", "stop", "b")
+
+
+class Healing:
+    """Answers with a canvas that begins with what was typed, and remembers what it was asked."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self._pieces = pieces
+        self.asked: list[DenoiseRequest] = []
+
+    async def denoise(self, request: DenoiseRequest, origin: Origin) -> AsyncGenerator[Step]:
+        """The canvas."""
+        self.asked.append(request)
+        tokens = tuple(CanvasToken(text=piece, confidence=0.9) for piece in self._pieces)
+        canvas = Canvas(text="".join(self._pieces), tokens=tokens, ended=True, score=0.0)
+        yield Step(number=1, canvases=(canvas,), elapsed_ms=1.0, stop=Stop.CONFIDENT)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "pieces", "typed", "text", "tokens"),
+    [
+        ("return wid", [" width", " *", " h"], " wid", "th * h", 3),
+        ("return wid", [" wi", "d", "th", ""], " wid", "th", 2),
+        ("return ", [" width"], " ", "width", 1),
+        ("x = 1\n    ", ["\n    ", "y", " = 2"], "\n    ", "y = 2", 2),
+        ("x = 1\r\n    ", ["y"], "", "y", 1),
+        ("x\n", ["\ny"], "\n", "y", 1),
+        ("", ["y"], "", "y", 1),
+    ],
+)
+def test_a_half_typed_token_is_written_anew_and_not_told(
+    prefix: str, pieces: list[str], typed: str, text: str, tokens: int
+) -> None:
+    service = Healing(pieces)
+    ask = Ask(prompt=Prompt(prefix=prefix), tokens=16)
+    [answer] = asyncio.run(fill(cast("Service", service), ask, Origin(endpoint="infill")))
+    assert (answer.text, answer.tokens, answer.why) == (text, tokens, "end")
+    [request] = service.asked
+    assert (request.prompt.prefix + request.prompt.typed, request.prompt.typed) == (prefix, typed)
