@@ -24,6 +24,9 @@ def canvases_of(draft: Draft, tokenizer: Tokenizer, spans: Spans = ()) -> list[C
     """One canvas for each row of a draft, in order; with `spans` they have segments."""
     rows = zip(draft.tokens.tolist(), draft.confidence.tolist(), draft.free.tolist(), strict=True)
     canvases = [_canvas(tokenizer, *row) for row in rows]
+    if draft.ended is not None:
+        pairs = zip(canvases, draft.ended, strict=True)
+        canvases = [replace(canvas, ended=ended) for canvas, ended in pairs]
     if not spans:
         return canvases
     parts = zip(canvases, middles_of(draft, tokenizer), spans, strict=True)

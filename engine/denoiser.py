@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,7 +34,8 @@ class Draft:
 
     `tokens` (batch, canvas) is the argmax, which is what gets committed, and at a deadline the argmax the
     model was surest of so far; `confidence` of the same shape is its probability at temperature 1, `free`
-    where the model had a choice. `steps` (batch,) counts the steps each canvas needed.
+    where the model had a choice. `steps` (batch,) counts the steps each canvas needed. `ended` says which
+    middles have come to their end, None where an end in the canvas says so.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Draft:
     steps: Tensor
     elapsed_ms: float
     stop: Stop | None
+    ended: Sequence[bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,6 +226,7 @@ def _draft(rows: Sequence[Row], plan: Plan, number: int, elapsed_ms: float, stop
         steps=torch.tensor([number] * len(rows)),
         elapsed_ms=elapsed_ms,
         stop=stop,
+        ended=[row.ended for row in rows],
     )
 
 

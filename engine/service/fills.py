@@ -110,8 +110,22 @@ def _cut(canvas: Canvas, tokens: int, stop: tuple[str, ...], ms: float, late: bo
     if late:  # the rest of a line is worse than none
         whole = text[: text.rfind("\n") + 1]
         return Filled(text=whole if whole.strip() else text, tokens=len(kept), why="length", ms=ms)
-    ended = canvas.ended and len(kept) == len(canvas.tokens)
-    return Filled(text=text, tokens=len(kept), why="end" if ended else "length", ms=ms)
+    if canvas.ended and len(kept) == len(canvas.tokens):
+        return Filled(text=text, tokens=len(kept), why="end", ms=ms)
+    return Filled(text=_said_once(text), tokens=len(kept), why="length", ms=ms)
+
+
+def _said_once(text: str) -> str:
+    """A text that was cut off, without the whole lines it says again and again at its end."""
+    lines = text.split("\n")[:-1]  # the last one is not whole
+    for period in range(1, len(lines) // 2 + 1):
+        start = len(lines) - period
+        again = lines[start:]
+        if again == lines[start - period : start] and any(line.strip() for line in again):
+            while start and lines[start - 1] == lines[start - 1 + period]:
+                start -= 1
+            return "\n".join(lines[: start + period])
+    return text
 
 
 def field(data: dict[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:

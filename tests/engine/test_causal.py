@@ -137,6 +137,15 @@ def test_rules_bind_the_beginning_and_the_end(model: DiffusionGemma) -> None:
             assert row[5:7] == [Special.EOM, Special.PAD]
 
 
+def test_what_was_cut_off_has_not_ended(model: DiffusionGemma) -> None:
+    """Whatever there was no room or no time for is not taken for padding behind an end."""
+    endless = Rules(end=lambda _written: None, allowed=lambda _written: [33, 34])
+    for plan, stop in ((Plan(length=8), Stop.STEPS), (Plan(length=64, deadline_ms=0), Stop.DEADLINE)):
+        *_, draft = write(model, _cache(model, PREFIX), plan, endless, _nothing, threading.Event())
+        assert (draft.stop, draft.ended) == (stop, [False])
+    assert _written(model, repeat_context, rules=Rules(end=lambda _written: 0)).ended == [True]
+
+
 def test_writing_stops_within_a_forward(model: DiffusionGemma) -> None:
     cancelled = threading.Event()
     drafts = write(model, _cache(model, PREFIX), Plan(length=16), Rules(), _nothing, cancelled)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import DenoiseRequest, Prompt, Step, Stop
+from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
 from tests.engine.checkpoints import write_own_checkpoint
 
 
@@ -46,6 +47,19 @@ def test_steps_are_numbered_and_end_once(engine: InProcessEngine) -> None:
             assert canvas.ended or len(canvas.tokens) == 32
     scores = [canvas.score for canvas in steps[-1].canvases]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("decoding", [Decoding.SEARCH, Decoding.VERIFY, Decoding.CAUSAL])
+def test_a_middle_that_time_cut_off_has_not_ended(decoding: Decoding) -> None:
+    """The embedded model: whoever shows a line must know that it is not whole."""
+    prompt = Prompt(prefix="import os\nimport sys\n\nprint(os.name)\nprint(os", suffix="\n")
+    request = DenoiseRequest(prompt=prompt, canvas_tokens=32, one_line=True, decoding=decoding, candidates=1)
+    embedded = load_engine(None)
+    *_, whole = embedded.denoise(request, threading.Event())
+    *_, cut_off = embedded.denoise(replace(request, deadline_ms=0), threading.Event())
+    assert whole.canvases[0].ended
+    assert cut_off.stop is Stop.DEADLINE
+    assert not cut_off.canvases[0].ended
 
 
 def test_canvases_begin_with_what_was_typed(engine: InProcessEngine) -> None:

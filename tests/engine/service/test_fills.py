@@ -16,9 +16,9 @@ from engine.service.fills import Ask, Filled, fill
 class OneStep:
     """Stands where the service is, and answers every request with one step."""
 
-    def __init__(self, text: str, stop: Stop) -> None:
+    def __init__(self, text: str, stop: Stop, *, ended: bool = True) -> None:
         token = CanvasToken(text=text, confidence=0.9)
-        canvas = Canvas(text=text, tokens=(token,), ended=True, score=0.0)
+        canvas = Canvas(text=text, tokens=(token,), ended=ended, score=0.0)
         self._step = Step(number=1, canvases=(canvas,), elapsed_ms=1.0, stop=stop)
 
     async def denoise(self, request: DenoiseRequest, origin: Origin) -> AsyncGenerator[Step]:
@@ -26,9 +26,10 @@ class OneStep:
         yield self._step
 
 
-def filled(text: str, stop: Stop, *stops: str) -> Filled:
+def filled(text: str, stop: Stop, *stops: str, ended: bool = True) -> Filled:
     ask = Ask(prompt=Prompt(prefix=""), tokens=16, stop=stops, deadline_ms=250.0)
-    [answer] = asyncio.run(fill(cast("Service", OneStep(text, stop)), ask, Origin(endpoint="infill")))
+    service = cast("Service", OneStep(text, stop, ended=ended))
+    [answer] = asyncio.run(fill(service, ask, Origin(endpoint="infill")))
     return answer
 
 
@@ -55,6 +56,22 @@ def test_what_was_ready_in_time_is_left_as_it_is() -> None:
 def test_a_stop_string_counts_before_the_deadline() -> None:
     answer = filled("a = 1\n    b = (", Stop.DEADLINE, "b")
     assert (answer.text, answer.why, answer.stop) == ("a = 1\n    ", "stop", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a\na\na\na", "a"),
+        ("x\na\n\nb\na\n\nb\na\n", "x\na\n\nb"),
+        ("a\nb\na", "a\nb\na"),  # nothing whole is said twice
+        ("a\n\n\n\nb", "a\n\n\n\nb"),  # blank lines are nothing said
+        ("a", "a"),
+    ],
+)
+def test_what_is_cut_off_says_nothing_again_and_again(text: str, left: str) -> None:
+    answer = filled(text, Stop.STEPS, ended=False)
+    assert (answer.text, answer.why) == (left, "length")
+    assert filled(text, Stop.CONFIDENT).text == text
 
 
 class Healing:
