@@ -13,7 +13,9 @@ from engine.cache import PrefixCache, encode_prefix, over_cache
 from engine.errors import BrokenCheckpoint
 from engine.hub import EMBEDDED
 from engine.model import DiffusionGemma
+from engine.open_tokenizer import open_tokenizer
 from engine.special import Special
+from engine.training.average import average
 from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels, shift
 from engine.training.export import export
 from engine.training.loss import causal_loss, joint_loss
@@ -23,6 +25,7 @@ from engine.training.recipe import SIZES, Recipe, initialise, model_config
 from engine.training.train import run
 from engine.training.trainer import State, Trainer
 from engine.weights import load_model
+from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 VOCAB = 4096
 RECIPE = Recipe(size="tiny", rows=4, causal_batches=3, warmup=2)
@@ -263,6 +266,31 @@ def test_a_run_learns_resumes_and_exports(shards: Shards, tmp_path: Path) -> Non
     (tmp_path / "checkpoint" / "training.json").unlink()
     with pytest.raises(BrokenCheckpoint, match="training cannot go on from"):
         again.load_weights(tmp_path / "checkpoint")
+
+
+def test_checkpoints_are_averaged_by_their_weights(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    models = [write_own_checkpoint(folder, seed=seed) for seed, folder in enumerate(folders)]
+    for folder, batch in zip(folders, (7, 3), strict=True):
+        (folder / "training.json").write_text(f'{{"batch": {batch}, "seconds": 1.0}}\n')
+    average([(folders[0], 1.0), (folders[1], 3.0)], tmp_path / "mean")
+    mean = load_model(tmp_path / "mean", dtype=torch.float32).state_dict()
+    first, second = (model.state_dict() for model in models)
+    assert any(not torch.equal(first[name], second[name]) for name in mean)
+    for name, found in mean.items():
+        expected = (first[name].float() + 3 * second[name].float()) / 4
+        torch.testing.assert_close(found, expected, atol=5e-3, rtol=1e-2)
+    assert (tmp_path / "mean/training.json").read_text() == (folders[0] / "training.json").read_text()
+    assert open_tokenizer(tmp_path / "mean").encode("x = 1") == open_tokenizer(folders[0]).encode("x = 1")
+    with pytest.raises(ValueError, match="add up to 0"):
+        average([(folders[0], 0.0)], tmp_path / "nothing")
+
+
+def test_only_checkpoints_of_one_shape_are_averaged(tmp_path: Path) -> None:
+    write_own_checkpoint(tmp_path / "own")
+    write_reference_checkpoint(tmp_path / "reference")
+    with pytest.raises(BrokenCheckpoint, match="not of the same shape"):
+        average([(tmp_path / "own", 1.0), (tmp_path / "reference", 1.0)], tmp_path / "mean")
 
 
 def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
