@@ -17,9 +17,32 @@ const BOX = `class Box:
         return 
 `;
 
-const MEAN = `def mean(values):
-    """The mean of some values."""
-    return 
+const DOUBLE = `class Box:
+    def __init__(self, width, height):
+        self.width = width
+        self.height = height
+
+    def area(self):
+        return self.width * self.height
+
+    def double(self):
+        return 
+`;
+
+const STACK = `class Stack:
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        """Put an item on top."""
+        self.items.append(item)
+
+    def pop(self):
+        """Take the item on top; an error if the stack is empty."""
+        
+
+    def __len__(self):
+        return len(self.items)
 `;
 
 const HOLES = `class Account:
@@ -40,27 +63,13 @@ export const documents = {
   "again.py": TOTAL,
   "silent.py": TOTAL,
   "quiet.txt": "quiet\n",
-  "words.py": BOX,
-  "lines.py": `class Stack:
-    def __init__(self):
-        self.items = []
-
-    def push(self, item):
-        """Put an item on top."""
-        self.items.append(item)
-
-    def pop(self):
-        """Take the item on top; an error if the stack is empty."""
-        
-
-    def __len__(self):
-        return len(self.items)
-`,
+  "words.py": DOUBLE,
+  "lines.py": STACK,
   "cycle.py": BOX,
   "holes.py": HOLES,
   "preview.py": HOLES,
   "action.py": HOLES,
-  "canvas.py": MEAN,
+  "canvas.py": STACK,
   "engine.py": TOTAL,
   "rewrite.py": TOTAL.replace("+= ", "+= something"),
   "broken.js": `function total(values) {

@@ -52,7 +52,7 @@ test("where nothing shows, Tab indents and Escape does nothing", async () => {
 
 test("Ctrl+Right takes one word, and the rest stays to be taken", async () => {
   await workbench.openFile("words.py");
-  await workbench.goTo(...workbench.endOf(documents["words.py"], "return "));
+  await workbench.goTo(...workbench.endOf(documents["words.py"], "double(self):\n        return "));
   const ghost = await workbench.invoke();
   assert.match(ghost, /\w+\W+\w+/, "the suggestion should have more than one word");
   await workbench.press("Control+ArrowRight");
@@ -63,7 +63,7 @@ test("Ctrl+Right takes one word, and the rest stays to be taken", async () => {
   const taken = ghost.slice(0, ghost.length - rest.length);
   assert.match(taken, /^\s*\w+\s*$|^\W+$/);
   await workbench.press("Escape");
-  await workbench.saved(`return ${taken}\n`);
+  await workbench.saved(`double(self):\n        return ${taken}\n`);
 });
 
 test("Ctrl+Alt+Right takes one line of several", async () => {
@@ -203,7 +203,7 @@ test("the canvas is drawn while it is denoised, once somebody wants to see it", 
   await workbench.openFile("canvas.py");
   await workbench.choose("Infill: Menu…", "Show the canvas");
   await until("the setting is written", async () => (await server.settings())["infill.canvas"] === true);
-  await workbench.goTo(...workbench.endOf(documents["canvas.py"], "    return "));
+  await workbench.goTo(...workbench.endOf(documents["canvas.py"], "is empty.\"\"\"\n        "));
   await workbench.page.evaluate(watchDecorations);
   await workbench.invoke();
   const seen = await workbench.page.evaluate(() => [...globalThis.seen]);
