@@ -52,12 +52,12 @@ def check_prefix(lines: Sequence[str], above: Sequence[str], number: Number) -> 
 
 def check_repetitive(added: str) -> Verdict | None:
     """At least half is one piece, five times or more in a row."""
-    found = _REPETITION.search(added)
-    if found is None or 2 * len(found[0]) < len(added) or not any(char.isalnum() for char in found[1]):
-        return None
-    # What it repeats is not said: it is like the user's code, and the detail goes to the log.
-    times = len(found[0]) // len(found[1])
-    return Verdict(Reason.REPETITIVE, f"{len(found[1])} characters, {times} times")
+    for found in _REPETITION.finditer(added):  # an indentation repeats blanks, and may come first
+        if 2 * len(found[0]) >= len(added) and any(char.isalnum() for char in found[1]):
+            # What it repeats is not said: it is like the user's code, and the detail goes to the log.
+            times = len(found[0]) // len(found[1])
+            return Verdict(Reason.REPETITIVE, f"{len(found[1])} characters, {times} times")
+    return None
 
 
 def check_word(before: str, trimmed: str, after: str) -> Verdict | None:

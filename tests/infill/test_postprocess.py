@@ -205,6 +205,12 @@ def test_style_of_the_buffer(before: str, canvas: str, expected: str) -> None:
     check(before, canvas, expected)
 
 
+def test_a_deep_indentation_does_not_hide_what_is_repeated() -> None:
+    line = "self.width = width"
+    assert check_repetitive(" " * 12 + line + f"\n        {line}" * 9) is not None
+    assert check_repetitive(" " * 12 + line + f"\n        {line}" * 3) is None
+
+
 def test_what_repeats_is_not_said() -> None:
     """The detail goes to the log, where the user's code must not be."""
     verdict = check_repetitive("secret " * 6)
