@@ -22,18 +22,9 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import (
-    LONGEST_DRAFT,
-    Drafts,
-    NextToken,
-    Propose,
-    Row,
-    Rules,
-    drive,
-    forward_length,
-    masked,
-)
+from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
 from engine.network import Network
+from engine.next_token import Around, Open, likeliest
 from engine.ngram_cache import NgramCache
 from engine.special import Special
 
@@ -126,8 +117,8 @@ class _Beams:
         self._margin = _THOROUGH_MARGIN if thorough else _MARGIN
         self._finished_margin = _THOROUGH_MARGIN if thorough else _FINISHED_MARGIN
         self._width = max(width, plan.batch)
-        self._next = NextToken(cache.tokens, ngrams)
-        self._drafts = Drafts(propose, self._next.before, rules, plan.length)
+        self._around = Around(cache.tokens, ngrams)
+        self._drafts = Drafts(propose, self._around.before, rules, plan.length)
         self._finished: list[_Beam] = []
         self._open = [_Beam(row=Row(), total=0.0, source=0)]
         self._advance(model.logits(last_state(model, cache)), [[]])
@@ -167,36 +158,35 @@ class _Beams:
         """Go on with what a forward says, `logits` (rows, count, vocab), for as long as every open beam is
         where its row's draft is."""
         for depth in range(logits.shape[1]):
-            self._sort(self._grown([logits[beam.source, depth] for beam in self._open]))
+            self._sort(self._grown(logits, depth))
             if not self._open:
                 return
             if not all(drafts[beam.source][depth : depth + 1] == beam.row.ids[-1:] for beam in self._open):
                 return
 
-    def _grown(self, logits: Sequence[Tensor]) -> list[_Beam]:
-        """The likeliest continuations of all open beams, whose next tokens' `logits` (vocab,) are given;
-        those that end one alike are one."""
-        allowed = [self._rules.allowed(beam.row.ids) for beam in self._open]
-        own = torch.stack([*logits]).log_softmax(-1)
-        for log_p, beam, only in zip(own, self._open, allowed, strict=True):
-            informed = self._next.informed(log_p, beam.row.ids)
-            if only is not None:
-                informed = masked(informed, only).log_softmax(-1)
-            if informed is not log_p:
-                log_p.copy_(informed)
-        totals = own + torch.tensor([beam.total for beam in self._open], device=own.device)[:, None]
-        top = totals.flatten().topk(_LOOKED_AT * self._width)
+    def _grown(self, logits: Tensor, depth: int) -> list[_Beam]:
+        """The likeliest continuations of all open beams, whose next tokens' logits are those at `depth` of
+        their rows in `logits` (rows, count, vocab); those that end one alike are one."""
+        rows = [
+            Open(
+                at=beam.source * logits.shape[1] + depth,
+                total=beam.total,
+                said=self._around.said(beam.row.ids),
+                allowed=self._rules.allowed(beam.row.ids),
+            )
+            for beam in self._open
+        ]
         found: dict[tuple[int, bool, int], _Beam] = {}
         barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
-        likeliest, best = float(top.values[0]), -math.inf  # of all, and of those that are not barred
-        for total, place in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-            if total == -math.inf or total < best - self._margin:  # not allowed, or no use
+        top = likeliest(logits, rows, _LOOKED_AT * self._width)
+        first, best = top[0][0], -math.inf  # of all, and of those that are not barred
+        for total, index, token in top:
+            if total < best - self._margin:  # no use
                 break
-            index, token = divmod(place, own.shape[1])
-            beam, only = self._open[index], allowed[index]
+            beam, only = self._open[index], rows[index].allowed
             child = beam.then(token, math.exp(total - beam.total), forced=only is not None and len(only) == 1)
             is_barred = self._rules.barred(child.row.ids)
-            if is_barred and total < likeliest - self._margin:
+            if is_barred and total < first - self._margin:
                 continue
             best = max(best, -math.inf if is_barred else total)
             child.row.settle(self._rules, self._plan.length)

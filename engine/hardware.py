@@ -17,7 +17,8 @@ from engine.folded import can_fold
 from engine.graphs import GraphedGemma
 from engine.matrix import Matrix
 from engine.model import DiffusionGemma
-from engine.native import NativeGemma, can_run, library
+from engine.native import library
+from engine.native.gemma import NativeGemma, can_run
 from engine.network import Network
 from engine.packed import PackedGemma
 

@@ -14,13 +14,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from engine.cache import PrefixCache
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.network import Network
-from engine.ngram_cache import LONGEST, NgramCache, mixture
+from engine.next_token import ENDS
 from engine.request import Stop
 from engine.special import Special
 
@@ -33,9 +32,7 @@ LONGEST_DRAFT = 7
 _LENGTHS = (1, 4, 1 + LONGEST_DRAFT)
 """How many tokens of a row go through one forward where every new shape costs."""
 
-_ENDS = [int(special) for special in Special]  # any of them ends a middle
-_SPECIAL = frozenset(_ENDS)
-_LEAST = 1e-30
+_SPECIAL = frozenset(ENDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,39 +88,6 @@ class Row:
             self.full = True
 
 
-class NextToken:
-    """How likely each next token is: the model's word, and that of the text around where it has one.
-
-    `prompt` is what the middle is written behind, special tokens included.
-    """
-
-    def __init__(self, prompt: Sequence[int], ngrams: NgramCache | None) -> None:
-        end = len(prompt)
-        while end and prompt[end - 1] in _SPECIAL:  # a middle goes on from the text before them
-            end -= 1
-        self.before = prompt[:end]
-        self._ngrams = ngrams
-
-    def informed(self, log_p: Tensor, written: Sequence[int]) -> Tensor:
-        """The log-probabilities (vocab,) of what follows `written`, the model's own `log_p` where the text
-        around has no say."""
-        if self._ngrams is None:
-            return log_p
-        found = self._ngrams.continuations([*self.before[-LONGEST:], *written][-LONGEST:])
-        if not found:
-            return log_p
-        share, added = mixture(found)
-        own = log_p.float().cpu().numpy()
-        # Where a middle ends is for the model to say: the text around never does, it only goes on.
-        ends = own[_ENDS]
-        going_on = 1.0 - float(np.exp(ends).sum())
-        out = own + math.log(share)
-        for token, probability in added.items():
-            out[token] = math.log(max(math.exp(own[token]) * share + probability * going_on, _LEAST))
-        out[_ENDS] = ends
-        return torch.from_numpy(out).to(log_p.device)
-
-
 class Drafts:
     """What may come next on a row, for a forward to verify; `before` is the text before the middle."""
 
@@ -142,15 +106,6 @@ def forward_length(network: Network, drafts: Sequence[Sequence[int]]) -> int:
     """How many tokens of each row go through one forward: its last one, and the longest draft."""
     wanted = 1 + max(map(len, drafts))
     return next(length for length in _LENGTHS if length >= wanted) if network.pads else wanted
-
-
-def masked(logits: Tensor, allowed: Sequence[int] | None) -> Tensor:
-    """`logits` (vocab,) of the allowed tokens, all where that is None; the others -inf."""
-    if allowed is None:
-        return logits
-    out = torch.full_like(logits, -torch.inf)
-    out[list(allowed)] = logits[list(allowed)]
-    return out
 
 
 class Run(Protocol):

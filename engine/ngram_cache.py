@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.native.matches import can_match, matches
+
 SHORTEST, LONGEST = 4, 6
 """Tokens of context an n-gram is looked up by: shorter ones are too common to contradict a model."""
 BASE_WEIGHT = 4.0
@@ -26,10 +28,11 @@ BASE_WEIGHT = 4.0
 Tokens = Sequence[int] | NDArray[np.int32]
 Continuations = Sequence[Mapping[int, int]]
 """How often each token was seen, for one length of context after another."""
+Mixture = tuple[float, dict[int, float]]
+"""The share that each token's own probability keeps, and what is added to those of some tokens."""
 
 _BREAK = -1  # between two texts, so that no n-gram spans them
-_KEY = 2  # tokens an index entry is found by
-_NOWHERE = np.array([], dtype=np.int64)
+_NOWHERE = np.array([], dtype=np.int32)
 
 
 class NgramCache:
@@ -45,18 +48,16 @@ class NgramCache:
         wider: NgramCache | None = None,
         silent: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._wider = wider
-        parts = [np.asarray(text, dtype=np.int64) for text in texts if len(text)]
-        gap = np.array([_BREAK])
-        self._tokens: NDArray[np.int64] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
-        keys = _key(self._tokens[:-_KEY], self._tokens[1 : 1 - _KEY])
-        order = np.argsort(keys, kind="stable")
-        following = self._tokens[order + _KEY]
-        told = following != _BREAK
-        if silent is not None:
-            told &= ~silent[following]
-        order = order[told]
-        self._keys, self._next = keys[order], order + _KEY
+        self._wider, self._silent = wider, silent
+        parts = [np.asarray(text, dtype=np.int32) for text in texts if len(text)]
+        gap = np.array([_BREAK], dtype=np.int32)
+        self._tokens: NDArray[np.int32] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
+
+    def said(self, context: Sequence[int]) -> Mixture | None:
+        """What mixing a distribution with what followed the end of `context` makes of it; None where nothing
+        is known to have followed."""
+        found = self.continuations(context)
+        return mixture(found) if found else None
 
     def continuations(self, context: Sequence[int]) -> Continuations:
         """What followed the end of `context`, by the number of its tokens that match, the fewest first.
@@ -64,11 +65,15 @@ class NgramCache:
         All that is known from the wider texts comes before the rest.
         """
         wider = self._wider.continuations(context) if self._wider is not None else ()
-        places, lengths = self._matches(context)
-        longest = int(lengths.max(initial=0))
-        if longest < SHORTEST:
+        places, lengths = self._matches(context, SHORTEST)
+        if not len(places):
             return wider
-        found = list(zip(self._tokens[places].tolist(), lengths.tolist(), strict=True))
+        following = self._tokens[places]
+        found = list(zip(following.tolist(), lengths.tolist(), strict=True))
+        if self._silent is not None:
+            silent = self._silent[following].tolist()
+            found = [each for each, is_silent in zip(found, silent, strict=True) if not is_silent]
+        longest = max((length for _, length in found), default=0)
         own = [
             Counter(token for token, matching in found if matching >= length)
             for length in range(SHORTEST, 1 + longest)
@@ -77,36 +82,34 @@ class NgramCache:
 
     def draft(self, context: Sequence[int], limit: int) -> list[int]:
         """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""
-        places, lengths = self._matches(context)
-        if len(places):
-            last = places[lengths == lengths.max()][-1]
-        else:
-            alike = np.flatnonzero(self._tokens[:-1] == context[-1]) if context else places
-            if not len(alike):
-                return []
-            last = alike[-1] + 1
-        following = self._tokens[last : last + limit]
-        ends = np.flatnonzero(following == _BREAK)
-        return [int(token) for token in following[: ends[0] if len(ends) else limit]]
+        places, lengths = self._matches(context, 1)
+        if not len(places):
+            return []
+        last = places[lengths == lengths.max()][-1]
+        following: list[int] = self._tokens[last : last + limit].tolist()
+        return following[: following.index(_BREAK)] if _BREAK in following else following
 
-    def _matches(self, context: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where a continuation of the end of `context` stands, in order, and how many of its tokens match."""
-        if len(context) < _KEY:
+    def _matches(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Where a continuation of the end of `context` stands, in order, and how many of its tokens match, at
+        least `shortest`."""
+        context = context[-LONGEST:]
+        if len(context) < shortest:
             return _NOWHERE, _NOWHERE
-        key = int(_key(np.int64(context[-2]), np.int64(context[-1])))
-        first, last = np.searchsorted(self._keys, [key, key + 1])
-        if first == last:
-            return _NOWHERE, _NOWHERE
-        places = self._next[first:last]
-        back = np.arange(1, 1 + min(LONGEST, len(context)))
-        before = self._tokens[np.maximum(places[:, None] - back, 0)]  # the first token of all is a break
-        alike = before == np.array(context[: -1 - len(back) : -1])
-        return places, np.logical_and.accumulate(alike, axis=1).sum(1)
+        if can_match():
+            return matches(self._tokens, context, shortest)
+        tokens = self._tokens
+        places = np.flatnonzero(tokens[:-1] == context[-1]).astype(np.int32) + 1
+        places = places[tokens[places] != _BREAK]
+        lengths = np.ones_like(places)
+        alike = np.full(len(places), fill_value=True)
+        for back, token in enumerate(reversed(context[:-1]), 2):  # the first token of all is a break
+            alike &= tokens[np.maximum(places - back, 0)] == token
+            lengths += alike
+        return places[lengths >= shortest], lengths[lengths >= shortest]
 
 
-def mixture(continuations: Continuations) -> tuple[float, dict[int, float]]:
-    """What mixing a distribution with what followed before makes of it: the share that each token's own
-    probability keeps, and what is added to those of some tokens."""
+def mixture(continuations: Continuations) -> Mixture:
+    """What mixing a distribution with what followed before makes of it."""
     share, added = 1.0, dict[int, float]()
     for counts in continuations:
         base = BASE_WEIGHT * len(counts)
@@ -116,7 +119,3 @@ def mixture(continuations: Continuations) -> tuple[float, dict[int, float]]:
         for token, count in counts.items():
             added[token] = added.get(token, 0.0) + count / total
     return share, added
-
-
-def _key(first: NDArray[np.int64] | np.int64, second: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
-    return np.asarray((first << 32) ^ (second & 0xFFFFFFFF))

@@ -11,29 +11,20 @@ the greedy case; drafts from the prompt as in Saxena, "Prompt lookup decoding" (
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
-from torch import Tensor
 
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import (
-    LONGEST_DRAFT,
-    Drafts,
-    NextToken,
-    Propose,
-    Row,
-    Rules,
-    drive,
-    forward_length,
-    masked,
-)
+from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
 from engine.network import Network
+from engine.next_token import Around, Found, Open, likeliest, likeliest_of_each
 from engine.ngram_cache import NgramCache
-from engine.sampler import largest
 from engine.special import Special
 
 
@@ -76,11 +67,13 @@ class _Greedy:
         ngrams: NgramCache | None,
     ) -> None:
         self._model, self._plan, self._rules = model, plan, rules
-        self._next = NextToken(cache.tokens, ngrams)
-        self._drafts = Drafts(propose, self._next.before, rules, plan.length)
-        log_p = model.logits(last_state(model, cache))[0, 0].log_softmax(-1)
-        self.rows = _branch(self._next.informed(log_p, []), plan.batch, rules)
-        for row in self.rows:
+        self._around = Around(cache.tokens, ngrams)
+        self._drafts = Drafts(propose, self._around.before, rules, plan.length)
+        first = self._asked([], 0)
+        self.rows = []
+        for found in likeliest(model.logits(last_state(model, cache)), [first], plan.batch):
+            self.rows.append(row := Row())
+            _add(row, found, first)
             row.settle(rules, plan.length)
         self._open = [row for row in self.rows if not row.done]
         self._written = Continuation(cache, len(cache), len(self._open), plan.length + 1 + LONGEST_DRAFT)
@@ -100,62 +93,36 @@ class _Greedy:
         padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
         ids = torch.tensor(padded, device=self._model.device)
         states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
-        log_p = self._model.logits(states).log_softmax(-1)
-        likeliest = largest(log_p.flatten(0, 1)).view(log_p.shape[:2])
-        probabilities = log_p.gather(-1, likeliest[..., None])[..., 0].exp()
-        found = zip(rows, drafts, log_p, likeliest.tolist(), probabilities.tolist(), strict=True)
-        for row, draft, row_log_p, tokens, sure in found:
-            allowed = self._rules.allowed(row.ids)
-            if allowed is None:
-                self._verify(row, draft, row_log_p, list(zip(tokens, sure, strict=True)))
-            else:
-                _choose(row, self._next.informed(row_log_p[0], row.ids), allowed)
+        asked = [
+            [
+                self._asked([*row.ids, *draft[:depth]], index * count + depth)
+                for depth in range(1 + len(draft))
+            ]
+            for index, (row, draft) in enumerate(zip(rows, drafts, strict=True))
+        ]
+        best = iter(likeliest_of_each(self._model.logits(states), [*chain.from_iterable(asked)], 1))
+        for row, draft, of_row in zip(rows, drafts, asked, strict=True):
+            self._verify(row, draft, [(one, next(best)[0]) for one in of_row])
             row.settle(self._rules, self._plan.length)
         still = [index for index, row in enumerate(rows) if not row.done]
         if still and len(still) < len(rows):
             self._written.keep(still, max(len(row.ids) for row in rows))
         self._open = [rows[index] for index in still]
 
-    def _verify(
-        self, row: Row, draft: Sequence[int], log_p: Tensor, likeliest: Sequence[tuple[int, float]]
-    ) -> None:
-        """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them.
+    def _asked(self, written: Sequence[int], at: int) -> Open:
+        """What to ask of the logits `at` an index, which are of what follows `written`."""
+        return Open(at=at, said=self._around.said(written), allowed=self._rules.allowed(written))
 
-        `log_p` (at least draft + 1, vocab) and the `likeliest` token of each with its probability are the
-        model's own.
-        """
-        for at, choice in enumerate(likeliest):
+    def _verify(self, row: Row, draft: Sequence[int], likeliest: Sequence[tuple[Open, Found]]) -> None:
+        """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them."""
+        for depth, (asked, found) in enumerate(likeliest):
             if row.done or len(row.ids) >= self._plan.length - 1:
                 return
-            own = log_p[at]
-            informed = self._next.informed(own, row.ids)
-            token, probability = choice if informed is own else _likeliest(informed)
-            row.add(token, probability, forced=False)
-            if at >= len(draft) or draft[at] != token:
+            _add(row, found, asked)
+            if draft[depth : depth + 1] != row.ids[-1:]:
                 return
 
 
-def _likeliest(log_p: Tensor) -> tuple[int, float]:
-    token = int(log_p.argmax())
-    return token, float(log_p[token].exp())
-
-
-def _branch(log_p: Tensor, count: int, rules: Rules) -> list[Row]:
-    """Rows that begin with the likeliest `count` first tokens; `log_p` (vocab,)."""
-    allowed = rules.allowed([])
-    options = masked(log_p, allowed)
-    top = options.topk(min(count, log_p.shape[-1] if allowed is None else len(allowed)))
-    normal = options.logsumexp(-1)
-    rows = []
-    for value, token in zip(top.values, top.indices.tolist(), strict=True):
-        row = Row()
-        row.add(token, float((value - normal).exp()), forced=allowed is not None and len(allowed) == 1)
-        rows.append(row)
-    return rows
-
-
-def _choose(row: Row, log_p: Tensor, allowed: Sequence[int]) -> None:
-    """Take the likeliest of the `allowed` tokens; `log_p` (vocab,)."""
-    options = masked(log_p, allowed)
-    token = int(options.argmax())
-    row.add(token, float(options.softmax(-1)[token]), forced=len(allowed) == 1)
+def _add(row: Row, found: Found, asked: Open) -> None:
+    log_p, _, token = found
+    row.add(token, math.exp(log_p), forced=asked.allowed is not None and len(asked.allowed) == 1)

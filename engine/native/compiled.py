@@ -89,6 +89,16 @@ class Draws(Structure):
     )
 
 
+class Likeliest(Structure):
+    """See `Likeliest` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("logits", "at", "total", "share", "said_from", "said", "added")),
+        *((name, c_void_p) for name in ("allowed_count", "allowed", "end", "room", "best", "row", "token")),
+        *((name, c_int32) for name in ("rows", "vocab", "ends", "count", "apart")),
+    )
+
+
 class _Threads(threading.local):
     """How many threads a call may use, for each thread that calls."""
 
@@ -109,8 +119,14 @@ class Library:
         code.infill_product.argtypes = [POINTER(Product), c_int, c_void_p, c_int]
         code.infill_choose.argtypes = [POINTER(Choices), c_int, c_int]
         code.infill_draw.argtypes = [POINTER(Draws), c_int, c_int]
-        for function in (code.infill_product, code.infill_choose, code.infill_draw):
+        code.infill_likeliest.argtypes = [POINTER(Likeliest), c_int]
+        for function in (code.infill_product, code.infill_choose, code.infill_draw, code.infill_likeliest):
             function.restype = None
+        # Other threads of the interpreter do not go on meanwhile: taking turns would take longer.
+        short = ctypes.PyDLL(path)
+        text, context = (c_void_p, c_int), (POINTER(c_int32), c_int)
+        short.infill_matches.argtypes = [c_int, *text, *context, c_int, c_void_p, c_void_p]
+        short.infill_matches.restype = c_int
         names = {number: code.infill_set(number) for number in range(code.infill_sets())}
         self.sets: dict[int, str] = {
             number: name.decode("ascii") for number, name in names.items() if name is not None
@@ -121,6 +137,7 @@ class Library:
         self.scratch_floats = code.infill_scratch
         self.run = code.infill_run
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
+        self.likeliest, self.matches = code.infill_likeliest, short.infill_matches
 
     @property
     def threads(self) -> int:

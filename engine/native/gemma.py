@@ -5,7 +5,9 @@ Knows nothing of caches, sampling or files; what rows look at is told by `engine
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from ctypes import Array, byref, c_int32, pointer
+from itertools import accumulate, islice
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +23,16 @@ from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Keys, Laye
 from engine.native.matrix import NativeMatrix, panels
 
 _TABLE_ROWS = 1024
+
+_MATRICES = {
+    "qkv": "qkv",
+    "out": "out",
+    "gate": "gate",
+    "up": "up",
+    "mlp_down": "down",
+    "expert_down": "expert_down",
+}
+"""A layer's, as the library calls them and as `engine.folded` does, in the order of their use."""
 
 
 def can_run(model: DiffusionGemma) -> bool:
@@ -56,7 +68,8 @@ class NativeGemma(Ends):
         self._set = library.best if instructions is None else instructions
         self._held: list[Tensor] = []  # what the structures point to
         folded = [fold(layer, model.config) for layer in model.layers]
-        self._layers = (Layer * len(folded))(*(self._layer(layer) for layer in folded))
+        matrices = self._in_order(folded)
+        self._layers = (Layer * len(folded))(*(self._layer(layer, matrices) for layer in folded))
         self._model = Model(
             layer=self._layers,
             layers=len(folded),
@@ -124,30 +137,28 @@ class NativeGemma(Ends):
         self._library.run(byref(its), self._set, x.data_ptr(), scratch.data_ptr(), threads)
         return x.view(b, n, hidden)
 
-    def _layer(self, layer: FoldedLayer) -> Layer:
-        matrices = {
-            name: self._hold(panels(matrix))
-            for name, matrix in (
-                ("qkv", layer.qkv),
-                ("out", layer.out),
-                ("gate", layer.gate),
-                ("up", layer.up),
-                ("mlp_down", layer.down),
-                ("expert_down", layer.expert_down),
-            )
-        }
+    def _layer(self, layer: FoldedLayer, matrices: Iterator[int]) -> Layer:
+        """What the library is told of a layer whose matrices are at these addresses, in order."""
         norms = {
             name: self._hold(getattr(layer, name).contiguous())
             for name in ("q_norm", "k_norm", "after_attention", "after_mlp", "after_expert", "after_both")
         }
         return Layer(
-            **matrices,
+            **dict(zip(_MATRICES, islice(matrices, len(_MATRICES)), strict=True)),
             **norms,
             scalars=layer.scalars,
             kv_heads=layer.kv_heads,
             head_dim=layer.shape.head_dim,
             own_values=layer.own_values,
         )
+
+    def _in_order(self, layers: Sequence[FoldedLayer]) -> Iterator[int]:
+        """The addresses of all layers' matrices, which lie behind each other as they are used: while one is
+        multiplied with, the next is fetched."""
+        parts = [panels(getattr(layer, name)).flatten() for layer in layers for name in _MATRICES.values()]
+        first = self._hold(torch.cat(parts))
+        ends = accumulate(part.nbytes for part in parts)
+        return (first + end - part.nbytes for part, end in zip(parts, ends, strict=True))
 
     def _hold(self, tensor: Tensor) -> int:
         self._held.append(tensor)

@@ -73,7 +73,11 @@ INLINE void NAME(tile)(const uint16_t *weight, const INPUT *x, float *y, int inp
         for (int v = 0; v < panels * VECTORS; v++) {
             Unsigned both;
             size_t panel = (size_t)(v / VECTORS) * inputs * LANES;
-            memcpy(&both, weight + panel + 2 * ((size_t)pair * LANES + v % VECTORS * WIDTH), sizeof both);
+            const uint16_t *at = weight + panel + 2 * ((size_t)pair * LANES + v % VECTORS * WIDTH);
+            memcpy(&both, at, sizeof both);
+            /* What comes next is seldom near: between two passes others use the caches. Left to itself the
+             * processor looks no further ahead than a page of memory. */
+            __builtin_prefetch(at + (size_t)panels * inputs * LANES, 0, 2);
 #if DOT_BF16
             for (int r = 0; r < rows; r++) {
                 int32_t twice;
@@ -390,6 +394,12 @@ INLINE void NAME(mix_all)(const float *weights, const void *values, size_t offse
     }
 }
 
+/* How many of a row's own tokens there are to look at, of the first `most`. */
+INLINE int NAME(seen_of)(const Pass *pass, int row, int most) {
+    int written = pass->at[row] + pass->count;
+    return written < most ? written : most;
+}
+
 /* What up to 16 queries of one key-value head see: `used` of them, from `lane` on behind token `from`.
  *
  * There is a lane for each query head of the group, for each token; `queries` (tokens, heads, d) are those of
@@ -398,7 +408,12 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
                                int used, const float *queries, float *out, float *scratch) {
     int d = layer->head_dim, heads = pass->model->heads, group = heads / layer->kv_heads;
     int first = from * group + begin; /* the block's first lane, counted from the first token of all */
-    int own_count = pass->most_own, shared = keys->shared_count, total = shared + own_count;
+    int own_count = pass->causal ? 0 : pass->columns; /* that any of them sees */
+    for (int lane = 0; pass->causal && lane < used; lane++) {
+        int token = (first + lane) / group, column = pass->at[token / pass->count] + token % pass->count;
+        own_count = column + 1 > own_count ? column + 1 : own_count;
+    }
+    int shared = keys->shared_count, total = shared + own_count;
     float *turned = scratch, *scores = turned + d * LANES, *mixed = scores + (size_t)total * LANES;
     memset(turned, 0, sizeof(float) * d * LANES);
     for (int lane = 0; lane < used; lane++) {
@@ -421,7 +436,7 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     for (int lane = 0; lane < used;) { /* lanes of one row after those of another */
         int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
         end = end < used ? end : used;
-        int seen = pass->at[row] + pass->count;
+        int seen = NAME(seen_of)(pass, row, own_count);
         float *part = mixed; /* not needed yet */
         NAME(all_scores)(turned, paired, keys->own_k, row * keys->own_row + kv * keys->own_head, seen,
                          keys->own_bf16, part, d);
@@ -429,9 +444,7 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
             for (int l = lane; l < end; l++) own[k * LANES + l] = part[k * LANES + l];
         lane = end;
     }
-    if (!pass->causal) {
-        for (int i = pass->columns * LANES; i < own_count * LANES; i++) own[i] = -INFINITY;
-    } else {
+    if (pass->causal) {
         for (int lane = 0; lane < used; lane++) {
             int token = (first + lane) / group, column = pass->at[token / pass->count] + token % pass->count;
             for (int k = column + 1; k < own_count; k++) own[k * LANES + lane] = -INFINITY;
@@ -458,8 +471,8 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     for (int lane = 0; lane < used;) {
         int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
         end = end < used ? end : used;
-        NAME(mix_all)(own, keys->own_v, row * keys->own_row + kv * keys->own_head, pass->at[row] + pass->count,
-                      keys->own_bf16, mixed, d, lane, end);
+        NAME(mix_all)(own, keys->own_v, row * keys->own_row + kv * keys->own_head,
+                      NAME(seen_of)(pass, row, own_count), keys->own_bf16, mixed, d, lane, end);
         lane = end;
     }
     for (int lane = 0; lane < used; lane++) {
@@ -632,6 +645,106 @@ static void NAME(draws)(const Draws *draws, int from, int to) {
             for (found = vocab - 1; found > 0 && row[found] <= 0;) found--;
         draws->drawn[r] = found;
     }
+}
+
+/* The natural logarithm of the sum of the exponentials of `count` numbers. */
+static float NAME(log_sum_exp)(const float *row, int count) {
+    Floats most = load(row), sum = {0};
+    for (int i = WIDTH; i < count; i += WIDTH) {
+        Floats x = load(row + i);
+        most = NAME(choose)(x > most, x, most);
+    }
+    float best = most[0];
+    for (int i = 1; i < WIDTH; i++) best = most[i] > best ? most[i] : best;
+    for (int i = 0; i < count; i += WIDTH) sum += NAME(exponential)(load(row + i) - best);
+    return best + logf(NAME(sum)(sum));
+}
+
+/* Have what was said of a row's next token in its logits, `whole` being their logarithm of the sum: what is to be
+ * added to them for log-probabilities. What it overwrites goes to `room`, the ends' first. */
+static float NAME(mix_in)(const Likeliest *of, int r, float *row, float whole, float *room) {
+    int from = of->said_from[r], to = of->said_from[r + 1];
+    float share = of->share[r], moved = logf(share), going_on = 1.0f;
+    for (int e = 0; e < of->ends; e++) {
+        room[e] = row[of->end[e]];
+        going_on -= expf(room[e] - whole);
+    }
+    for (int i = from; i < to; i++) {
+        float *at = row + of->said[i];
+        room[of->ends + i - from] = *at;
+        float p = expf(*at - whole) * share + of->added[i] * going_on;
+        *at = logf(p > LEAST ? p : LEAST) + whole - moved;
+    }
+    /* Where a text ends is for the model to say. */
+    for (int e = 0; e < of->ends; e++) row[of->end[e]] = room[e] - moved;
+    return moved - whole;
+}
+
+/* Keep the best so far in order, the first of equals first. */
+INLINE void NAME(offer)(const Likeliest *of, int list, float value, int row, int token) {
+    float *best = of->best + (size_t)list * of->count;
+    int32_t *rows = of->row + (size_t)list * of->count, *tokens = of->token + (size_t)list * of->count;
+    int at = of->count - 1;
+    if (!(value > best[at])) return;
+    for (; at > 0 && value > best[at - 1]; at--) {
+        best[at] = best[at - 1];
+        rows[at] = rows[at - 1];
+        tokens[at] = tokens[at - 1];
+    }
+    best[at] = value;
+    rows[at] = row;
+    tokens[at] = token;
+}
+
+/* The likeliest next tokens of all rows together, or of each. */
+static void NAME(likeliest)(const Likeliest *of) {
+    int lists = of->apart ? of->rows : 1;
+    for (int i = 0; i < lists * of->count; i++) of->best[i] = -INFINITY;
+    const int32_t *allowed = of->allowed;
+    for (int r = 0; r < of->rows; r++) {
+        float *row = of->logits + (size_t)of->at[r] * of->vocab;
+        int list = of->apart ? r : 0, said = of->said_from[r + 1] - of->said_from[r];
+        float whole = NAME(log_sum_exp)(row, of->vocab);
+        float shift = said ? NAME(mix_in)(of, r, row, whole, of->room) : -whole;
+        if (of->allowed_count[r] >= 0) {
+            float sum = 0, before = of->total[r];
+            for (int i = 0; i < of->allowed_count[r]; i++) sum += expf(row[allowed[i]] + shift);
+            for (int i = 0; i < of->allowed_count[r]; i++)
+                NAME(offer)(of, list, row[allowed[i]] + shift - logf(sum) + before, r, allowed[i]);
+            allowed += of->allowed_count[r];
+        } else {
+            shift += of->total[r];
+            const float *least = of->best + (size_t)(list + 1) * of->count - 1;
+            for (int i = 0; i < of->vocab; i += WIDTH) {
+                Signed above = load(row + i) + shift > *least;
+                int any = 0;
+                for (int k = 0; k < WIDTH; k++) any |= above[k];
+                for (int k = 0; any && k < WIDTH; k++) NAME(offer)(of, list, row[i + k] + shift, r, i + k);
+            }
+        }
+        if (!said) continue;
+        for (int i = said - 1; i >= 0; i--) row[of->said[of->said_from[r] + i]] = of->room[of->ends + i];
+        for (int e = 0; e < of->ends; e++) row[of->end[e]] = of->room[e];
+    }
+}
+
+/* Where a context's last tokens stand in a text, at least `shortest` of them: the places behind, how many there are. */
+static int NAME(matches)(const int32_t *text, int count, const int32_t *context, int width, int shortest,
+                         int32_t *places, int32_t *lengths) {
+    int found = 0, last = context[width - 1];
+    for (int from = 0; from < count - 1; from += LANES) {
+        int some = count - 1 - from < LANES ? count - 1 - from : LANES, any = some < LANES;
+        for (int i = 0; i < LANES && some == LANES; i++) any |= text[from + i] == last;
+        for (int i = from; any && i < from + some; i++) {
+            if (text[i] != last || text[i + 1] < 0) continue;
+            int length = 1;
+            while (length < width && length <= i && text[i - length] == context[width - 1 - length]) length++;
+            if (length < shortest) continue;
+            places[found] = i + 1;
+            lengths[found++] = length;
+        }
+    }
+    return found;
 }
 
 #undef INPUT

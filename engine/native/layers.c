@@ -93,6 +93,25 @@ typedef struct {
     int32_t rows, vocab;
 } Draws;
 
+/* The likeliest `count` next tokens of some rows of logits (.., vocab), with their log-probabilities: of all rows
+ * together, or of each if they are `apart`. Logits are as they were afterwards. */
+typedef struct {
+    float *logits;
+    const int32_t *at;   /* each row's logits */
+    const float *total;  /* added to a row's log-probabilities */
+    const float *share;  /* of the model's own probabilities, where something is said besides */
+    const int32_t *said_from, *said; /* of row r from said_from[r] to said_from[r + 1]: these tokens.. */
+    const float *added;              /* ..and what is added to their probabilities */
+    const int32_t *allowed_count, *allowed; /* a row's only choices, one row's behind the other's; -1: any */
+    const int32_t *end;                     /* tokens of which nothing is ever said */
+    float *room;                            /* of as many numbers as the ends, and what is most said of a row */
+    float *best;                            /* the results, the best first; -inf where there are no more */
+    int32_t *row, *token;
+    int32_t rows, vocab, ends, count, apart;
+} Likeliest;
+
+#define LEAST 1e-30f /* a probability */
+
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define BEGIN_SET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -158,10 +177,13 @@ typedef struct {
     void (*whole_product)(const Product *, int, int, float *);
     void (*choices)(const Choices *, int, int);
     void (*draws)(const Draws *, int, int);
+    void (*likeliest)(const Likeliest *);
+    int (*matches)(const int32_t *, int, const int32_t *, int, int, int32_t *, int32_t *);
 } Set;
 
 #define AS_SET(name)                                                                                         \
-    {#name, project_##name, finish_##name, last_norm_##name, whole_product_##name, choices_##name, draws_##name}
+    {#name,          project_##name, finish_##name,    last_norm_##name, whole_product_##name,                \
+     choices_##name, draws_##name,   likeliest_##name, matches_##name}
 
 /* The slowest first. */
 static const Set sets[] = {
@@ -395,4 +417,12 @@ static void draws_part(Job *job, int part) {
 EXPORT void infill_draw(const Draws *draws, int set, int threads) {
     Other other = {.job.run = draws_part, .what = draws, .set = sets + set};
     do_in_parts(&other.job, worth(threads, draws->rows));
+}
+
+EXPORT void infill_likeliest(const Likeliest *likeliest, int set) { sets[set].likeliest(likeliest); }
+
+/* `places` and `lengths` have room for `count`. Negative numbers in `text` are breaks, which nothing continues. */
+EXPORT int infill_matches(int set, const int32_t *text, int count, const int32_t *context, int width, int shortest,
+                          int32_t *places, int32_t *lengths) {
+    return sets[set].matches(text, count, context, width, shortest, places, lengths);
 }

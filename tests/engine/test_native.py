@@ -18,7 +18,8 @@ from engine.continuation import Continuation
 from engine.hardware import fastest
 from engine.matrix import Matrix
 from engine.model import DiffusionGemma
-from engine.native import NativeGemma, can_run, library, sampling, why_not
+from engine.native import library, sampling, why_not
+from engine.native.gemma import NativeGemma, can_run
 from engine.network import Network
 from engine.packed import PackedGemma
 from engine.reading import read

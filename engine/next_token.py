@@ -1,0 +1,108 @@
+"""The likeliest next tokens of middles being written: the model's word, and that of the text around.
+
+What the text says (see `engine.ngram_cache`) is interpolated with the model's distribution, but never where
+a middle ends: that is for the model to say. Speaks token ids; knows nothing of how a search goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.native import likeliest as compiled
+from engine.native.sampling import can_choose
+from engine.ngram_cache import LONGEST, Mixture, NgramCache
+from engine.special import Special
+
+Found = tuple[float, int, int]
+"""(log-probability in nats, index of the row, token id)."""
+
+ENDS = [int(special) for special in Special]
+"""Any of them ends a middle."""
+
+_LEAST = 1e-30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """A row whose next token is asked for: the index `at` of its logits, the log-probability `total` of what
+    it has so far, what the text around has `said` of it, and the ids that are `allowed`; None is any."""
+
+    at: int
+    total: float = 0.0
+    said: Mixture | None = None
+    allowed: Sequence[int] | None = None
+
+
+class Around:
+    """What the text around says of what comes next behind a prompt, special tokens included."""
+
+    def __init__(self, prompt: Sequence[int], ngrams: NgramCache | None) -> None:
+        end = len(prompt)
+        while end and prompt[end - 1] in ENDS:  # a middle goes on from the text before them
+            end -= 1
+        self.before = prompt[:end]
+        self._ngrams, self._context = ngrams, self.before[-LONGEST:]
+
+    def said(self, written: Sequence[int]) -> Mixture | None:
+        """What it says of what follows `written`; None where it has no say."""
+        if self._ngrams is None:
+            return None
+        return self._ngrams.said([*self._context, *written[-LONGEST:]][-LONGEST:])
+
+
+def likeliest(logits: Tensor, rows: Sequence[Open], count: int) -> list[Found]:
+    """The `count` likeliest next tokens of all `rows`, the best first; fewer where fewer are allowed.
+
+    `logits` (.., vocab) float32 are the model's; they count as laid out in rows.
+    """
+    return _likeliest(logits, rows, count, apart=False)[0]
+
+
+def likeliest_of_each(logits: Tensor, rows: Sequence[Open], count: int) -> list[list[Found]]:
+    """The `count` likeliest next tokens of each of `rows`; see `likeliest`."""
+    return _likeliest(logits, rows, count, apart=True)
+
+
+def _likeliest(logits: Tensor, rows: Sequence[Open], count: int, *, apart: bool) -> list[list[Found]]:
+    logits = logits.reshape(-1, logits.shape[-1])
+    if can_choose(logits):
+        return compiled.likeliest(logits, rows, count, ENDS, apart=apart)
+    own = logits[torch.tensor([row.at for row in rows], device=logits.device)].log_softmax(-1)
+    for log_p, row in zip(own, rows, strict=True):
+        if row.said is not None:
+            _mix_in(log_p, *row.said)
+        if row.allowed is not None:
+            _only(log_p, row.allowed)
+    own += torch.tensor([row.total for row in rows], device=own.device)[:, None]
+    vocab = own.shape[1]
+    best = (own if apart else own.view(1, -1)).topk(min(count, vocab if apart else own.numel()))
+    out = []
+    for index, (values, places) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+        pairs = zip(values, places, strict=True)
+        first = index * vocab if apart else 0
+        out.append([(value, *divmod(first + place, vocab)) for value, place in pairs if value > -math.inf])
+    return out
+
+
+def _mix_in(log_p: Tensor, share: float, added: dict[int, float]) -> None:
+    """Have what was said in log-probabilities (vocab,), in place."""
+    ends = log_p[ENDS]
+    going_on = 1.0 - float(ends.exp().sum())
+    tokens = list(added)
+    more = torch.tensor([*added.values()], device=log_p.device) * going_on
+    mixed = (log_p[tokens].exp() * share + more).clamp_min_(_LEAST).log_()
+    log_p += math.log(share)
+    log_p[tokens] = mixed
+    log_p[ENDS] = ends
+
+
+def _only(log_p: Tensor, allowed: Sequence[int]) -> None:
+    """Have only the allowed tokens in log-probabilities (vocab,), in place."""
+    kept = log_p[list(allowed)].log_softmax(-1)
+    log_p.fill_(-torch.inf)
+    log_p[list(allowed)] = kept
