@@ -122,7 +122,7 @@ class _Beams:
         self._finished: list[_Beam] = []
         self._open = [_Beam(row=Row(), total=0.0, source=0)]
         self._advance(model.logits(last_state(model, cache)), [[]])
-        self._written = Continuation(cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
+        self._written = Continuation(model, cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
 
     @property
     def rows(self) -> list[Row]:
@@ -143,16 +143,12 @@ class _Beams:
         # One row or all of them where every new shape costs.
         idle = self._width - len(beams) if self._model.pads and not alone else 0
         rows = [*beams, *[beams[0]] * idle]
-        self._written.keep([beam.source for beam in rows], len(beams[0].row.ids) - 1)
         inputs = [[row.row.ids[-1], *drafts[0]] if alone else row.row.ids[-1:] for row in rows]
-        ids = torch.tensor(
-            [known + [Special.PAD.value] * (count - len(known)) for known in inputs],
-            device=self._model.device,
-        )
+        ids = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
         at = [len(beams[0].row.ids) - 1] * len(rows)
-        states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
+        logits = self._written.read(ids, at, [beam.source for beam in rows])
         self._open = [_Beam(row=beam.row, total=beam.total, source=index) for index, beam in enumerate(beams)]
-        self._advance(self._model.logits(states), drafts)
+        self._advance(logits, drafts)
 
     def _advance(self, logits: Tensor, drafts: Sequence[Sequence[int]]) -> None:
         """Go on with what a forward says, `logits` (rows, count, vocab), for as long as every open beam is

@@ -34,11 +34,10 @@ def token_scores(
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, end] for middle in middles]
     longest = rows_for(model, max(len(row) for row in rows))
-    ids = torch.tensor([row + [Special.PAD] * (longest - len(row)) for row in rows], device=cache.device)
-    continuation, begin = Continuation(cache, last, len(rows), longest), [0] * len(rows)
-    states = model.encode(ids, continuation.positions(begin, longest), continuation.attend(begin, longest))
-    log_p = model.logits(states[:, :-1]).log_softmax(-1)
-    chosen = log_p.gather(-1, ids[:, 1:, None])[..., 0]
+    padded = [row + [Special.PAD.value] * (longest - len(row)) for row in rows]
+    logits = Continuation(model, cache, last, len(rows), longest).read(padded, [0] * len(rows))
+    following = torch.tensor(padded, device=cache.device)[:, 1:, None]
+    chosen = logits[:, :-1].log_softmax(-1).gather(-1, following)[..., 0]
     return [chosen[index, : len(row) - 1].tolist() for index, row in enumerate(rows)]
 
 
@@ -51,15 +50,13 @@ def write_greedily(
     Going on `to_the_limit` instead makes runs comparable. Leaves the cache with the prefix alone.
     """
     encode_prefix(model, cache, prefix)
-    state = last_state(model, cache)
-    room = Continuation(cache, len(cache), 1, limit)
+    logits = model.logits(last_state(model, cache))
+    room = Continuation(model, cache, len(cache), 1, limit)
     written: list[int] = []
     while len(written) < limit:
-        token = int(model.logits(state).argmax())
+        token = int(logits.argmax())
         if token == Special.EOM and not to_the_limit:
             break
-        at = [len(written)]
+        logits = room.read([[token]], [len(written)])
         written.append(token)
-        ids = torch.tensor([[token]], device=cache.device)
-        state = model.encode(ids, room.positions(at, 1), room.attend(at, 1))
     return written

@@ -14,15 +14,18 @@ from torch import Tensor
 
 from engine.attention import Memory, Placed, Seen, attention_behind, padded_keys
 from engine.cache import PrefixCache
+from engine.network import Network
 
 
 class Continuation:
-    """Room for `rows` middles of up to `count` tokens each behind the first `start` tokens of `cache`.
+    """Room for `rows` middles of up to `count` tokens each behind the first `start` tokens of `cache`, for
+    `model` to read.
 
     The cache is only read, and must stay as it is meanwhile.
     """
 
-    def __init__(self, cache: PrefixCache, start: int, rows: int, count: int) -> None:
+    def __init__(self, model: Network, cache: PrefixCache, start: int, rows: int, count: int) -> None:
+        self._model = model
         self._config, self._device = cache.config, cache.device
         self._start, self._cache = start, cache
         # What the first token of a middle sees in a sliding layer, itself included, is all that is needed.
@@ -33,9 +36,9 @@ class Continuation:
         # On a CPU products in float32 of any shape need no preparing (see `engine.attention`).
         self._dtype = torch.float32 if self._device.type == "cpu" else cache.dtype
         shapes = [(layer.kv_heads, layer.head_dim) for layer in self._config.layers]
-        # Of layers that are alike together, which is fewer operations; zeros: a masked NaN is still a NaN.
+        # Of layers that are alike together, which is fewer operations.
         self._rooms = {
-            (kv, d): torch.zeros(
+            (kv, d): torch.empty(
                 2 * shapes.count((kv, d)),
                 kv,
                 rows,
@@ -51,17 +54,38 @@ class Continuation:
             for layer, shape in enumerate(shapes)
             for before in (shapes[:layer].count(shape),)
         ]
+        self._cleared = False
 
-    def keep(self, rows: Sequence[int], count: int) -> None:
-        """Go on with `rows` in this order, indices until now, each as often as it occurs; drop the others.
+    def read(
+        self, ids: Sequence[Sequence[int]], at: Sequence[int], sources: Sequence[int] | None = None
+    ) -> Tensor:
+        """Logits (rows, count, vocab) of what follows each of the tokens `ids`, (rows, count) of the first
+        rows, each from its row's index `at` on; what a row had from there on is forgotten.
 
-        What is copied of each is its first `count` tokens.
+        With `sources` each row goes on from what the row of that index has had so far, else from its own.
+        Everything before `at` has been read.
         """
-        if list(rows) == list(range(len(rows))):
-            return
-        index = torch.tensor(rows, device=self._device)
+        if sources is not None and list(sources) == list(range(len(sources))):
+            sources = None
+        logits = self._model.logits_behind(self._memory, ids, at, sources)
+        if logits is not None:
+            return logits
+        if not self._cleared:
+            for room in self._rooms.values():
+                room.zero_()  # what nobody has written to is masked, but a masked NaN is still a NaN
+            self._cleared = True
+        if sources is not None:
+            self._move(sources, max(at))
+        tokens = torch.tensor(ids, device=self._device)
+        columns = torch.tensor(at, device=self._device)[:, None]
+        columns = columns + torch.arange(tokens.shape[1], device=self._device)
+        states = self._model.encode(tokens, self._start + columns, self._attend(at, columns))
+        return self._model.logits(states)
+
+    def _move(self, sources: Sequence[int], count: int) -> None:
+        index = torch.tensor(sources, device=self._device)
         for room in self._rooms.values():
-            room[:, :, : len(rows), :count] = room[:, :, index, :count]
+            room[:, :, : len(sources), :count] = room[:, :, index, :count]
 
     @cached_property
     def _shared(self) -> list[tuple[Tensor, Tensor]]:
@@ -85,12 +109,8 @@ class Continuation:
             )
         return Memory(layers=tuple(layers), start=self._start)
 
-    def attend(self, at: Sequence[int], count: int) -> Placed:
-        """Causal attention of `count` tokens of each of the first rows, from the row's index `at` on.
-
-        Everything before that index has been through `attend`; what a row had from there on is forgotten.
-        """
-        columns = self._columns(at, count)
+    def _attend(self, at: Sequence[int], columns: Tensor) -> Placed:
+        """Causal attention of the tokens at `columns` (rows, count), from `at` on in each row."""
         places: dict[int, Tensor] = {}
         biases: dict[tuple[int, bool], tuple[Tensor | None, Tensor]] = {}
         rows = len(at)
@@ -111,14 +131,6 @@ class Continuation:
             return attention_behind(q, self._shared[layer], (keys[:, :rows], values[:, :rows]), far, near)
 
         return Placed(attend=attend, memory=lambda _b, _n: self._memory, causal=True, at=at)
-
-    def positions(self, at: Sequence[int], count: int) -> Tensor:
-        """Positions (rows, count) of `count` tokens of each row from its index `at` on."""
-        return self._start + self._columns(at, count)
-
-    def _columns(self, at: Sequence[int], count: int) -> Tensor:
-        begins = torch.tensor(at, device=self._device)[:, None]
-        return begins + torch.arange(count, device=self._device)
 
     def _biases(self, columns: Tensor, layer: int, room: int, group: int) -> tuple[Tensor | None, Tensor]:
         """What to add to the scores of tokens at `columns` (b, n): of the prefix (b, n * group, prefix), None

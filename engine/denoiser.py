@@ -6,7 +6,6 @@ step, so that a caller can show it, stop it, or stop listening.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +55,7 @@ class Plan:
     (batch, length) likewise the tokens the canvas begins with where it does not begin as noise.
     `constrain` is applied to the logits of every step. `deadline_ms` counts from `started`, a
     `time.perf_counter()` value. `draw` is how tokens are sampled. Of drafts that come faster than one in
-    `frame_ms` some are left out, never the first or the last.
+    `frame_ms` some are left out, never the last.
     """
 
     length: int
@@ -99,7 +98,7 @@ def denoise(
     run = _Run(network, cache, config, plan)
     draft: Draft | None = None
     best: Draft | None = None
-    shown_ms = -math.inf
+    shown_ms = 0.0
     for remaining in range(steps, 0, -1):
         if cancelled.is_set():
             if draft is not None:

@@ -101,6 +101,10 @@ class GraphedGemma:
         """See `DiffusionGemma.logits`."""
         return self._model.logits(states)
 
+    def logits_behind(self, *_where: object) -> Tensor | None:
+        """See `engine.network.Network`: there is no shorter way."""
+        return None
+
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
         """See `DiffusionGemma.denoise`. A step that is recorded takes its positions from where `attend` says
         that the prefix ends."""

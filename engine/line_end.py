@@ -6,8 +6,18 @@ Speaks token ids and bytes; which holes end with their line is the caller's to s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from engine.tokenizer import Tokenizer
+
+
+class _Line(NamedTuple):
+    """How many brackets are open behind some tokens of a middle, how many bytes those are, and where its line
+    has ended."""
+
+    depth: int
+    seen: int
+    end: int | None
 
 
 class LineEnd:
@@ -18,18 +28,31 @@ class LineEnd:
         self._skip = len(typed.encode("utf-8", "replace")) if typed.startswith("\n") else 0
         self._pieces = tokenizer.pieces
         self._depths: dict[bytes, int] = {}
+        self._lines: dict[tuple[int, ...], _Line] = {(): _Line(depth=0, seen=0, end=None)}
 
     def __call__(self, written: Sequence[int]) -> int | None:
         """The index of the first token that lies behind the line; None where the line goes on."""
-        depth = seen = 0
-        for index, token in enumerate(written):
-            piece = self._pieces[token]
-            fresh = piece[max(0, self._skip - seen) :]
-            seen += len(piece)
-            if fresh.startswith(b"\n") and depth <= 0:
-                return index
-            depth += self._depth(fresh)
-        return None
+        return self._line(tuple(written)).end
+
+    def _line(self, written: tuple[int, ...]) -> _Line:
+        """What is known of what is written: a middle is asked about again with every token it grows by."""
+        known = self._lines.get(written)
+        if known is None:
+            before = self._line(written[:-1])
+            known = self._lines[written] = self._then(before, written[-1], len(written) - 1)
+        return known
+
+    def _then(self, line: _Line, token: int, index: int) -> _Line:
+        if line.end is not None:
+            return line
+        piece = self._pieces[token]
+        fresh = piece[max(0, self._skip - line.seen) :]
+        ends = fresh.startswith(b"\n") and line.depth <= 0
+        return _Line(
+            depth=line.depth + self._depth(fresh),
+            seen=line.seen + len(piece),
+            end=index if ends else None,
+        )
 
     def _depth(self, piece: bytes) -> int:
         """How many more brackets a piece opens than it closes."""

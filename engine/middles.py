@@ -5,7 +5,6 @@ What `engine.verified` and `engine.beams` have in common. Speaks token ids; text
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +136,7 @@ def drive(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's {longest} positions"
         )
     run: Run | None = None
-    number, shown_ms = 0, -math.inf
+    number, shown_ms = 0, 0.0
     while True:
         if cancelled.is_set():
             if run is not None:

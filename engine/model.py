@@ -97,6 +97,10 @@ class DiffusionGemma(nn.Module):
         weight = self.embed_tokens.weight
         return (probabilities.to(weight.dtype) @ weight) * self._embed_scale()
 
+    def logits_behind(self, *_where: object) -> Tensor | None:
+        """See `engine.network.Network`: there is no shorter way."""
+        return None
+
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (b, n, vocab) of final states (b, n, hidden)."""
         cap = self.config.final_logit_softcapping

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engine.attention import Attend, padded_rows
+from engine.attention import Attend, Memory, padded_rows
 from engine.config import ModelConfig
 
 
@@ -46,6 +47,15 @@ class Network(Protocol):
     def embed(self, ids: Tensor) -> Tensor: ...
     def mean_embed(self, probabilities: Tensor) -> Tensor: ...
     def logits(self, states: Tensor) -> Tensor: ...
+    def logits_behind(
+        self,
+        memory: Memory,
+        ids: Sequence[Sequence[int]],
+        at: Sequence[int],
+        sources: Sequence[int] | None = None,
+    ) -> Tensor | None:
+        """What `engine.continuation.Continuation.read` returns, `memory` being what the rows see and their
+        room; None where there is no shorter way to it than by `encode` and `logits`."""
 
 
 def rows_for(network: Network, count: int) -> int:

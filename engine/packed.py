@@ -54,6 +54,10 @@ class PackedGemma(Ends):
         flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
         return flat.view(*states.shape[:-1], flat.shape[-1])
 
+    def logits_behind(self, *_where: object) -> Tensor | None:
+        """See `engine.network.Network`: there is no shorter way."""
+        return None
+
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
         return self._mean(filled_up(probabilities.to(self.dtype)))[: len(probabilities)]

@@ -110,7 +110,7 @@ class DenoiseRequest:
     always denoised. A line with one of the texts in `avoid` is not looked for where lines are searched for;
     elsewhere it may come about. A `thorough` search finds more lines than the likeliest few, and takes
     several times as long; elsewhere it changes nothing. Of steps that come faster than one in `frame_ms`
-    some are left out, never the first or the last.
+    some are left out, never the last.
 
     An engine that many share serves the more urgent `priority` first, and drops a request as
     soon as the same client asks another of the same `key`, which is any string that stands for a document;

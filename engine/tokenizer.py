@@ -8,13 +8,15 @@ from __future__ import annotations
 import codecs
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import tokenizers
 
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.special import Special
+
+_KEPT_TEXTS, _LONGEST_KEPT = 32, 8192  # characters
 
 
 def read_inner(folder: Path) -> tokenizers.Tokenizer:
@@ -47,6 +49,8 @@ class Tokenizer:
         self._inner = inner or read_inner(folder)
         # Source code that contains the text of a special token is still only text.
         self._inner.encode_special_tokens = True
+        # What follows a hole stays as it is from key to key, and a fill tried again asks for all of it again.
+        self._encoded = lru_cache(maxsize=_KEPT_TEXTS)(self._encode)
         self._check(folder / "tokenizer.json")
 
     def _check(self, path: Path) -> None:
@@ -61,6 +65,9 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without special tokens. Lone surrogates become U+FFFD."""
+        return [*self._encoded(text)] if len(text) <= _LONGEST_KEPT else self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
         clean = text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = self._inner.encode(clean, add_special_tokens=False).ids
         return ids

@@ -76,7 +76,10 @@ class _Greedy:
             _add(row, found, first)
             row.settle(rules, plan.length)
         self._open = [row for row in self.rows if not row.done]
-        self._written = Continuation(cache, len(cache), len(self._open), plan.length + 1 + LONGEST_DRAFT)
+        self._sources = list(range(len(self._open)))
+        self._written = Continuation(
+            model, cache, len(cache), len(self._open), plan.length + 1 + LONGEST_DRAFT
+        )
 
     @property
     def done(self) -> bool:
@@ -90,9 +93,8 @@ class _Greedy:
         count = forward_length(self._model, drafts)
         inputs = [[row.ids[-1], *draft] for row, draft in zip(rows, drafts, strict=True)]
         at = [len(row.ids) - 1 for row in rows]
-        padded = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
-        ids = torch.tensor(padded, device=self._model.device)
-        states = self._model.encode(ids, self._written.positions(at, count), self._written.attend(at, count))
+        ids = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
+        logits = self._written.read(ids, at, self._sources)
         asked = [
             [
                 self._asked([*row.ids, *draft[:depth]], index * count + depth)
@@ -100,14 +102,12 @@ class _Greedy:
             ]
             for index, (row, draft) in enumerate(zip(rows, drafts, strict=True))
         ]
-        best = iter(likeliest_of_each(self._model.logits(states), [*chain.from_iterable(asked)], 1))
+        best = iter(likeliest_of_each(logits, [*chain.from_iterable(asked)], 1))
         for row, draft, of_row in zip(rows, drafts, asked, strict=True):
             self._verify(row, draft, [(one, next(best)[0]) for one in of_row])
             row.settle(self._rules, self._plan.length)
-        still = [index for index, row in enumerate(rows) if not row.done]
-        if still and len(still) < len(rows):
-            self._written.keep(still, max(len(row.ids) for row in rows))
-        self._open = [rows[index] for index in still]
+        self._sources = [index for index, row in enumerate(rows) if not row.done]
+        self._open = [rows[index] for index in self._sources]
 
     def _asked(self, written: Sequence[int], at: int) -> Open:
         """What to ask of the logits `at` an index, which are of what follows `written`."""

@@ -60,6 +60,16 @@ class Pass(Structure):
     )
 
 
+class Reading(Structure):
+    """See `Reading` in layers.c."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("tokens", "source", "embedding", "head", "x", "logits")),
+        ("cap", c_float),
+        ("vocab", c_int32),
+    )
+
+
 class Product(Structure):
     """See `Product` in layers.c."""
 
@@ -113,9 +123,11 @@ class Library:
     def __init__(self, path: str) -> None:
         code = ctypes.CDLL(path)
         code.infill_set.argtypes, code.infill_set.restype = [c_int], c_char_p
-        code.infill_scratch.argtypes, code.infill_scratch.restype = [POINTER(Pass), c_int], c_size_t
+        for function in (code.infill_scratch, code.infill_reading_scratch):
+            function.argtypes, function.restype = [POINTER(Pass), c_int], c_size_t
         code.infill_run.argtypes = [POINTER(Pass), c_int, c_void_p, c_void_p, c_int]
-        code.infill_run.restype = None
+        code.infill_read.argtypes = [POINTER(Pass), POINTER(Reading), c_int, c_void_p, c_int]
+        code.infill_run.restype = code.infill_read.restype = None
         code.infill_product.argtypes = [POINTER(Product), c_int, c_void_p, c_int]
         code.infill_choose.argtypes = [POINTER(Choices), c_int, c_int]
         code.infill_draw.argtypes = [POINTER(Draws), c_int, c_int]
@@ -135,7 +147,8 @@ class Library:
         self.most_threads = 1
         self._threads = _Threads()
         self.scratch_floats = code.infill_scratch
-        self.run = code.infill_run
+        self.reading_scratch_floats = code.infill_reading_scratch
+        self.run, self.read = code.infill_run, code.infill_read
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
         self.likeliest, self.matches = code.infill_likeliest, short.infill_matches
 

@@ -10,6 +10,7 @@ from ctypes import Array, byref, c_int32, pointer
 from itertools import accumulate, islice
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +20,17 @@ from engine.config import LayerConfig, ModelConfig
 from engine.ends import Ends
 from engine.folded import FoldedLayer, can_fold, fold, norm_weight
 from engine.model import DiffusionGemma
-from engine.native.compiled import LANES, MOST_HEAD_DIM, MOST_HIDDEN, Keys, Layer, Library, Model, Pass
+from engine.native.compiled import (
+    LANES,
+    MOST_HEAD_DIM,
+    MOST_HIDDEN,
+    Keys,
+    Layer,
+    Library,
+    Model,
+    Pass,
+    Reading,
+)
 from engine.native.matrix import NativeMatrix, panels
 
 _TABLE_ROWS = 1024
@@ -104,6 +115,37 @@ class NativeGemma(Ends):
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
         return self._head(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
 
+    def logits_behind(
+        self,
+        memory: Memory,
+        ids: Sequence[Sequence[int]],
+        at: Sequence[int],
+        sources: Sequence[int] | None = None,
+    ) -> Tensor:
+        """See `engine.network.Network`. One call, without the interpreter's lock: with a dozen small
+        operations in its place several threads would spend their time handing it to each other."""
+        b, n = len(ids), len(ids[0])
+        config, threads = self.config, self._library.threads
+        columns = max(at) + n
+        its = self._pass(memory, b, n, at, columns, causal=True, encoder=True)
+        tokens = np.array(ids, np.int32)
+        source = None if sources is None else np.array(sources, np.int32)
+        x = np.empty((b, n, config.hidden_size), np.float32)
+        logits = np.empty((b, n, config.vocab_size), np.float32)
+        scratch = np.empty(self._library.reading_scratch_floats(byref(its), threads), np.float32)
+        reading = Reading(
+            tokens=tokens.ctypes.data,
+            source=None if source is None else source.ctypes.data,
+            embedding=self._embedding.data_ptr(),
+            head=self._head.panels.data_ptr(),
+            x=x.ctypes.data,
+            logits=logits.ctypes.data,
+            cap=config.final_logit_softcapping,
+            vocab=config.vocab_size,
+        )
+        self._library.read(byref(its), byref(reading), self._set, scratch.ctypes.data, threads)
+        return torch.from_numpy(logits)
+
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
         return self._mean(probabilities)
@@ -118,24 +160,39 @@ class NativeGemma(Ends):
         at = attend.at or [0] * b
         memory = attend.memory(b, n)
         columns = max(at) + n
-        placement = self._placement(memory, memory.start + columns)
-        its = Pass(
-            model=pointer(self._model),
-            keys=placement.keys,
-            at=(c_int32 * b)(*at),
-            rows=b,
-            count=n,
-            start=memory.start,
-            causal=attend.causal,
-            encoder=encoder,
-            columns=columns if attend.columns is None else attend.columns,
-            most_own=columns,
-        )
+        seen = columns if attend.columns is None else attend.columns
+        its = self._pass(memory, b, n, at, seen, causal=attend.causal, encoder=encoder)
         x = x.reshape(-1, hidden).contiguous()
         threads = self._library.threads
         scratch = torch.empty(self._library.scratch_floats(byref(its), threads))
         self._library.run(byref(its), self._set, x.data_ptr(), scratch.data_ptr(), threads)
         return x.view(b, n, hidden)
+
+    def _pass(
+        self,
+        memory: Memory,
+        rows: int,
+        count: int,
+        at: Sequence[int],
+        columns: int,
+        *,
+        causal: bool,
+        encoder: bool,
+    ) -> Pass:
+        """What the library is told of a pass over (rows, count) tokens; `columns` is as in `Pass`."""
+        most_own = max(at) + count
+        return Pass(
+            model=pointer(self._model),
+            keys=self._placement(memory, memory.start + most_own).keys,
+            at=(c_int32 * rows)(*at),
+            rows=rows,
+            count=count,
+            start=memory.start,
+            causal=causal,
+            encoder=encoder,
+            columns=columns,
+            most_own=most_own,
+        )
 
     def _layer(self, layer: FoldedLayer, matrices: Iterator[int]) -> Layer:
         """What the library is told of a layer whose matrices are at these addresses, in order."""

@@ -62,6 +62,17 @@ typedef struct {
     int32_t most_own; /* columns that the longest row has */
 } Pass;
 
+/* What is read by a pass and asked of it: tokens (rows, count), and the logits of what follows each. */
+typedef struct {
+    const int32_t *tokens;
+    const int32_t *source;  /* the row whose tokens so far each row goes on from; NULL: its own */
+    const float *embedding; /* (vocab, hidden) */
+    const uint16_t *head;   /* (vocab, hidden), in panels */
+    float *x, *logits;      /* (rows, count, hidden) and (rows, count, vocab) */
+    float cap;
+    int32_t vocab;
+} Reading;
+
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(x) JOIN(x, SET)
@@ -417,6 +428,58 @@ static void draws_part(Job *job, int part) {
 EXPORT void infill_draw(const Draws *draws, int set, int threads) {
     Other other = {.job.run = draws_part, .what = draws, .set = sets + set};
     do_in_parts(&other.job, worth(threads, draws->rows));
+}
+
+/* What a layer's row has of a head's keys or values, of one row among those that `source` tells. */
+static char *own_at(const Keys *keys, void *own, int row, int head) {
+    return (char *)own + (row * keys->own_row + head * keys->own_head) * (keys->own_bf16 ? 2 : 4);
+}
+
+static size_t own_bytes(const Pass *pass, int layer, int row) {
+    return (size_t)pass->at[row] * pass->model->layer[layer].head_dim * (pass->keys[layer].own_bf16 ? 2 : 4);
+}
+
+static void go_on_from(const Pass *pass, const int32_t *source, void *scratch) {
+    for (int layer = 0; layer < pass->model->layers; layer++)
+        for (int head = 0; head < pass->model->layer[layer].kv_heads; head++)
+            for (int value = 0; value < 2; value++) {
+                const Keys *keys = pass->keys + layer;
+                void *own = value ? keys->own_v : keys->own_k;
+                for (int writing = 0; writing < 2; writing++) {
+                    char *room = scratch;
+                    for (int row = 0; row < pass->rows; row++) {
+                        if (source[row] == row) continue;
+                        size_t bytes = own_bytes(pass, layer, row);
+                        if (writing)
+                            memcpy(own_at(keys, own, row, head), room, bytes);
+                        else
+                            memcpy(room, own_at(keys, own, source[row], head), bytes);
+                        room += bytes;
+                    }
+                }
+            }
+}
+
+/* Floats of scratch that `infill_read` needs. */
+EXPORT size_t infill_reading_scratch(const Pass *pass, int threads) {
+    size_t layers = infill_scratch(pass, threads);
+    size_t head = (size_t)threads * pass->rows * pass->count * pass->model->hidden;
+    size_t rows = (size_t)pass->rows * pass->most_own * MOST_HEAD_DIM;
+    size_t most = layers > head ? layers : head;
+    return most > rows ? most : rows;
+}
+
+/* Run all layers over tokens, and the head. */
+EXPORT void infill_read(const Pass *pass, const Reading *reading, int set, float *scratch, int threads) {
+    int hidden = pass->model->hidden, tokens = pass->rows * pass->count;
+    if (reading->source) go_on_from(pass, reading->source, scratch);
+    for (int i = 0; i < tokens; i++)
+        memcpy(reading->x + (size_t)i * hidden, reading->embedding + (size_t)reading->tokens[i] * hidden,
+               sizeof(float) * hidden);
+    infill_run(pass, set, reading->x, scratch, threads);
+    Product head = {.weight = reading->head, .x = reading->x, .y = reading->logits, .cap = reading->cap,
+                    .rows = tokens, .inputs = hidden, .outputs = reading->vocab};
+    infill_product(&head, set, scratch, threads);
 }
 
 EXPORT void infill_likeliest(const Likeliest *likeliest, int set) { sets[set].likeliest(likeliest); }

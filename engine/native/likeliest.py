@@ -26,33 +26,33 @@ def likeliest(
     code = library()
     assert code is not None
     said = [row.said[1] if row.said is not None else {} for row in rows]
-    counts = [-1 if row.allowed is None else len(row.allowed) for row in rows]
-    allowed = [row.allowed for row in rows if row.allowed is not None]
-    ints = {
-        "at": [row.at for row in rows],
-        "said_from": [0, *accumulate(map(len, said))],
-        "said": [*chain.from_iterable(said)],
-        "allowed_count": counts,
-        "allowed": [*chain.from_iterable(allowed)],
-        "end": ends,
-    }
-    floats = {
-        "total": [row.total for row in rows],
-        "share": [row.said[0] if row.said is not None else 1.0 for row in rows],
-        "added": [*chain.from_iterable(each.values() for each in said)],
-    }
     lists = len(rows) if apart else 1
-    held = {name: np.array(values, np.int32) for name, values in ints.items()}
-    held |= {name: np.array(values, np.float32) for name, values in floats.items()}
-    held |= {
-        "room": np.empty(len(ends) + max(map(len, said)), np.float32),
-        "best": np.empty((lists, count), np.float32),
-        "row": np.empty((lists, count), np.int32),
-        "token": np.empty((lists, count), np.int32),
-    }
+    ints = _Packed(
+        np.int32,
+        at=[row.at for row in rows],
+        said_from=[0, *accumulate(map(len, said))],
+        said=[*chain.from_iterable(said)],
+        allowed_count=[-1 if row.allowed is None else len(row.allowed) for row in rows],
+        allowed=[*chain.from_iterable(row.allowed or () for row in rows)],
+        end=ends,
+    )
+    floats = _Packed(
+        np.float32,
+        total=[row.total for row in rows],
+        share=[row.said[0] if row.said is not None else 1.0 for row in rows],
+        added=[*chain.from_iterable(each.values() for each in said)],
+        room=[0.0] * (len(ends) + max(map(len, said))),
+    )
+    best = np.empty((lists, count), np.float32)
+    tokens = np.empty((2, lists, count), np.int32)
+    first = tokens.ctypes.data
     of = Likeliest(
         logits=logits.data_ptr(),
-        **{name: array.ctypes.data for name, array in held.items()},
+        **ints.places,
+        **floats.places,
+        best=best.ctypes.data,
+        row=first,
+        token=first + tokens.nbytes // 2,
         rows=len(rows),
         vocab=logits.shape[1],
         ends=len(ends),
@@ -60,5 +60,15 @@ def likeliest(
         apart=apart,
     )
     code.likeliest(byref(of), code.best)
-    found = zip(*(held[name].tolist() for name in ("best", "row", "token")), strict=True)
+    found = zip(best.tolist(), *tokens.tolist(), strict=True)
     return [[each for each in zip(*one, strict=True) if each[0] > -np.inf] for one in found]
+
+
+class _Packed:
+    """Lists behind each other in one array, which takes a third of the time; `places` are their addresses."""
+
+    def __init__(self, kind: type[np.generic], **lists: Sequence[float]) -> None:
+        self.array = np.array([*chain.from_iterable(lists.values())], kind)
+        first, size = self.array.ctypes.data, self.array.itemsize
+        starts = accumulate(map(len, lists.values()), initial=0)
+        self.places = {name: first + size * start for name, start in zip(lists, starts, strict=False)}

@@ -23,7 +23,7 @@ class NativeMatrix:
         self._library, self._cap = library, cap
         self._set = library.best if instructions is None else instructions
         self._outputs, self._inputs = weight.shape
-        self._panels = panels(weight.detach())
+        self.panels = panels(weight.detach())
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.float().contiguous()
@@ -31,7 +31,7 @@ class NativeMatrix:
         threads = self._library.threads
         scratch = torch.empty(threads * x.numel())
         product = Product(
-            weight=self._panels.data_ptr(),
+            weight=self.panels.data_ptr(),
             x=x.data_ptr(),
             y=y.data_ptr(),
             cap=self._cap,

@@ -14,18 +14,20 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.request import Priority
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.attention import Attend
+    from engine.attention import Attend, Memory
     from engine.network import Network
+
+T = TypeVar("T")
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
@@ -111,9 +113,10 @@ class Batch:
         Raises:
             Exception: whatever the network raises for this pass alone.
         """
-        self._use_threads(self._threads_for(call))  # for what this lane does until its next pass
+        rows, count = call.rows.shape
         if not self._network.joins:
-            return self._in_turn(call)
+            return self.alone(rows, count, lambda: _forward(self._network, [call])[0])
+        self._use_threads(self._threads_for(count))  # for what this lane does until its next pass
         with self._changed:
             self._calls.append(call)
             while call.states is None and call.error is None:
@@ -131,13 +134,16 @@ class Batch:
         assert call.states is not None
         return call.states
 
-    def _in_turn(self, call: _Call) -> Tensor:
-        """Compute a pass by itself: handing over after each would take as long as the passes do."""
+    def alone(self, rows: int, count: int, compute: Callable[[], T]) -> T:
+        """Compute a pass over (rows, count) tokens by itself, in our turn: handing over after each would take
+        as long as the passes do."""
+        self._use_threads(self._threads_for(count))
         with self._changed:
             self._give_way()
-            self.sizes[len(call.rows)] = self.sizes.get(len(call.rows), 0) + 1
-            [states] = _forward(self._network, [call])
-            return states
+            computed = compute()
+            if computed is not None:
+                self.sizes[rows] = self.sizes.get(rows, 0) + 1
+            return computed
 
     def _give_way(self) -> None:
         """Wait while there are more urgent lanes, and for the others of our kind once our turn is over."""
@@ -187,7 +193,7 @@ class Batch:
         rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
-            self._use_threads(self._threads_for(calls[0]))
+            self._use_threads(self._threads_for(calls[0].rows.shape[1]))
             states = _forward(self._network, calls)
         except Exception as error:
             if len(calls) == 1:
@@ -200,9 +206,9 @@ class Batch:
         for call, part in zip(calls, states, strict=True):
             call.states = part
 
-    def _threads_for(self, call: _Call) -> int:
+    def _threads_for(self, row: int) -> int:
         alone = not any(batch.present for batch in self._beside)
-        return self._threads if alone and call.rows.shape[1] >= _LONG_ROW else 1
+        return self._threads if alone and row >= _LONG_ROW else 1
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:
@@ -267,6 +273,20 @@ class BatchedNetwork:
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
         """See `engine.network.Network`."""
         return self._forward(canvas, positions, attend, soft, causal=False)
+
+    def logits_behind(
+        self,
+        memory: Memory,
+        ids: Sequence[Sequence[int]],
+        at: Sequence[int],
+        sources: Sequence[int] | None = None,
+    ) -> Tensor | None:
+        """See `engine.network.Network`; where passes are joined they are the longer way."""
+        if self._network.joins:
+            return None
+        return self._batch.alone(
+            len(ids), len(ids[0]), lambda: self._network.logits_behind(memory, ids, at, sources)
+        )
 
     def _forward(
         self, rows: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None, *, causal: bool

@@ -33,7 +33,7 @@ from engine.service.scheduler import Dropped, Job, Scheduler
 T = TypeVar("T")
 
 _FRAME_MS = 33.0
-"""Steps that follow one another faster are left out, never the first or the last: nobody could see them, and
+"""Steps that follow one another faster are left out, never the last: nobody could see them, and
 making and sending them takes longer than computing them."""
 
 _RESERVE = 0.1

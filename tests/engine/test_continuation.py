@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ from tests.engine.checkpoints import write_own_checkpoint, write_reference_check
 
 PREFIX = list(range(20, 50))
 ROWS = [[60, 61, 62, 63, 64, 65], [70, 71, 72, 73, 74, 75], [80, 81, 82, 83, 84, 85]]
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture(scope="module", params=["wide window", "narrow window", "packed", "packed, narrow"])
@@ -41,15 +48,10 @@ def encoded(network: Network, tokens: list[int]) -> tuple[PrefixCache, torch.Ten
     return cache, states
 
 
-def forward(network: Network, room: Continuation, at: list[int], ids: list[list[int]]) -> torch.Tensor:
-    count = len(ids[0])
-    with torch.inference_mode():
-        return network.encode(torch.tensor(ids), room.positions(at, count), room.attend(at, count))
-
-
 def whole(network: Network, row: list[int]) -> torch.Tensor:
-    """The states (len(row), hidden) of a row behind the prefix, encoded at once in a fresh cache."""
-    return encoded(network, PREFIX + row)[1][0, len(PREFIX) :]
+    """Logits (len(row), vocab) of a row behind the prefix, encoded at once in a fresh cache."""
+    with torch.inference_mode():
+        return network.logits(encoded(network, PREFIX + row)[1])[0, len(PREFIX) :]
 
 
 def close(found: torch.Tensor, want: torch.Tensor) -> None:
@@ -58,26 +60,25 @@ def close(found: torch.Tensor, want: torch.Tensor) -> None:
 
 def test_rows_that_stand_at_different_places_go_on_together(network: Network) -> None:
     cache, _ = encoded(network, PREFIX)
-    room = Continuation(cache, len(cache), 3, 16)
-    first = forward(network, room, [0, 0, 0], [row[:3] for row in ROWS])
+    room = Continuation(network, cache, len(cache), 3, 16)
+    first = room.read([row[:3] for row in ROWS], [0, 0, 0])
     # The second row takes two tokens back, the third one: wrong ones, which are overwritten.
-    forward(network, room, [3, 1, 2], [[63, 64], [99, 98], [97, 96]])
-    second = forward(network, room, [3, 1, 2], [ROWS[0][3:5], ROWS[1][1:3], ROWS[2][2:4]])
-    for row, at, begin, states in zip(ROWS, [3, 1, 2], first, second, strict=True):
+    room.read([[63, 64], [99, 98], [97, 96]], [3, 1, 2])
+    second = room.read([ROWS[0][3:5], ROWS[1][1:3], ROWS[2][2:4]], [3, 1, 2])
+    for row, at, begin, after in zip(ROWS, [3, 1, 2], first, second, strict=True):
         want = whole(network, row)
         close(begin, want[:3])
-        close(states, want[at : at + 2])
+        close(after, want[at : at + 2])
     assert cache.tokens == PREFIX
 
 
 def test_rows_that_are_done_are_forgotten(network: Network) -> None:
     cache, _ = encoded(network, PREFIX)
-    room = Continuation(cache, len(cache), 3, 16)
-    forward(network, room, [0, 0, 0], [row[:3] for row in ROWS])
-    room.keep([0, 2], 3)
-    states = forward(network, room, [3, 2], [ROWS[0][3:5], ROWS[2][2:4]])
-    close(states[0], whole(network, ROWS[0])[3:5])
-    close(states[1], whole(network, ROWS[2])[2:4])
+    room = Continuation(network, cache, len(cache), 3, 16)
+    room.read([row[:3] for row in ROWS], [0, 0, 0])
+    logits = room.read([ROWS[0][3:5], ROWS[2][2:4]], [3, 2], [0, 2])
+    close(logits[0], whole(network, ROWS[0])[3:5])
+    close(logits[1], whole(network, ROWS[2])[2:4])
 
 
 def test_the_last_state_is_known_or_found_again(network: Network) -> None:
@@ -138,10 +139,9 @@ def test_lengths_of_all_kinds_have_few_shapes(network: Network) -> None:
 
 def test_rows_can_be_copied_and_change_places(network: Network) -> None:
     cache, _ = encoded(network, PREFIX)
-    room = Continuation(cache, len(cache), 3, 16)
-    forward(network, room, [0, 0, 0], [row[:3] for row in ROWS])
-    room.keep([2, 2, 0], 3)
+    room = Continuation(network, cache, len(cache), 3, 16)
+    room.read([row[:3] for row in ROWS], [0, 0, 0])
     rows = [[*ROWS[2][:3], 90, 91], [*ROWS[2][:3], 92, 93], [*ROWS[0][:3], 94, 95]]
-    states = forward(network, room, [3, 3, 3], [row[3:] for row in rows])
-    for row, found in zip(rows, states, strict=True):
+    logits = room.read([row[3:] for row in rows], [3, 3, 3], [2, 2, 0])
+    for row, found in zip(rows, logits, strict=True):
         close(found, whole(network, row)[3:])

@@ -96,15 +96,17 @@ def tokens(rows: int, count: int) -> torch.Tensor:
 
 
 def written(network: Network, rows: int, count: int) -> torch.Tensor:
-    """States of rows at different places behind a prefix, the second time where the first has been."""
+    """Logits of rows at different places behind a prefix, the second time where the first has been, the third
+    with rows that have changed places."""
     cache = cached(network)
-    room = Continuation(cache, len(cache), rows, 40)
-    at = [0] * rows
+    room = Continuation(network, cache, len(cache), rows, 40)
     with torch.inference_mode():
-        first = network.encode(tokens(rows, count), room.positions(at, count), room.attend(at, count))
+        first = room.read(tokens(rows, count).tolist(), [0] * rows)
         at = [index % (count + 1) for index in range(rows)]
-        second = network.encode(tokens(rows, 5), room.positions(at, 5), room.attend(at, 5))
-    return torch.cat((first.flatten(0, 1), second.flatten(0, 1)))
+        second = room.read(tokens(rows, 5).tolist(), at)
+        sources = [*range(1, rows), 0]
+        third = room.read(tokens(rows, 2).tolist(), [1 + at[source] for source in sources], sources)
+    return torch.cat([logits.flatten(0, 1) for logits in (first, second, third)])
 
 
 def denoised(network: Network, rows: int, count: int, *, seen: int | None = None) -> torch.Tensor:
