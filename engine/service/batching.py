@@ -4,30 +4,26 @@ Every lane runs its own loop with its own prefix cache, and only one of them com
 wants a pass through the network waits; once all lanes of the most urgent kind wait, their rows of equal
 length go through it together, each with its own prefix's attention. So requests join and leave between two
 steps, and the loops in `engine.denoiser` and `engine.verified` know nothing of it. Requests that are less
-urgent stand still meanwhile. A network that gains nothing from joined rows computes one lane's passes for a
-turn and then the next one's. Where a pass leaves processor cores idle there are several such batches
-beside each other, and lanes take turns in joining them; one that is alone has all cores.
+urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches
+beside each other, and lanes take turns in joining them; one that is alone has all cores. A network that
+gains nothing from joined rows has `engine.service.turns` instead.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from engine.request import Priority
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.attention import Attend, Memory
+    from engine.attention import Attend
     from engine.network import Network
-
-T = TypeVar("T")
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
@@ -35,9 +31,6 @@ _LONG_ROW = 16
 """Tokens of a row from which on several threads are worth it: those of prompts and canvases. A pass over a
 few tokens of a few middles, or of many, is such small products that the threads would wait for each other
 for longer than they compute, the more so on a busy machine."""
-
-_TURN_S = 0.03
-"""For how long a lane computes before others of its kind have their turn, where rows are not joined."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,7 +63,6 @@ class Batch:
         self._changed = threading.Condition(self._computing)
         self._joining = threading.Lock()
         self._present: dict[int, int] = {}  # lane's thread -> urgency; the lower the more urgent
-        self._turns: dict[int, float] = {}  # lane's thread -> when its turn is over
         self._calls: list[_Call] = []
         self.sizes: dict[int, int] = {}
         """How many forward passes were of how many canvases."""
@@ -97,11 +89,9 @@ class Batch:
             self._present[me] = _URGENCY[priority]
         try:
             with self._computing:
-                self._turns[me] = time.monotonic() + _TURN_S
                 yield
         finally:
             with self._changed:
-                self._turns.pop(me, None)
                 with self._joining:
                     del self._present[me]
                 self._use_threads(self._threads)  # for whatever else this thread does
@@ -113,10 +103,7 @@ class Batch:
         Raises:
             Exception: whatever the network raises for this pass alone.
         """
-        rows, count = call.rows.shape
-        if not self._network.joins:
-            return self.alone(rows, count, lambda: _forward(self._network, [call])[0])
-        self._use_threads(self._threads_for(count))  # for what this lane does until its next pass
+        self._use_threads(self._threads_for(call))  # for what this lane does until its next pass
         with self._changed:
             self._calls.append(call)
             while call.states is None and call.error is None:
@@ -133,37 +120,6 @@ class Batch:
             raise call.error
         assert call.states is not None
         return call.states
-
-    def alone(self, rows: int, count: int, compute: Callable[[], T]) -> T:
-        """Compute a pass over (rows, count) tokens by itself, in our turn: handing over after each would take
-        as long as the passes do."""
-        self._use_threads(self._threads_for(count))
-        with self._changed:
-            self._give_way()
-            computed = compute()
-            if computed is not None:
-                self.sizes[rows] = self.sizes.get(rows, 0) + 1
-            return computed
-
-    def _give_way(self) -> None:
-        """Wait while there are more urgent lanes, and for the others of our kind once our turn is over."""
-        me, waited = threading.get_ident(), False
-        while True:
-            with self._joining:
-                others = dict(self._present)
-            mine = others.pop(me, 0)
-            if any(urgency < mine for urgency in others.values()):
-                self._changed.wait()
-            elif not waited and mine in others.values() and self._is_over(me):
-                waited = True
-                self._changed.notify_all()
-                self._changed.wait(_TURN_S)
-                self._turns[me] = time.monotonic() + _TURN_S
-            else:
-                return
-
-    def _is_over(self, lane: int) -> bool:
-        return time.monotonic() > self._turns.get(lane, math.inf)
 
     def _ready(self) -> list[_Call]:
         """The steps to compute now: those of the most urgent lanes, if all of them wait; else none."""
@@ -193,7 +149,7 @@ class Batch:
         rows = sum(len(call.rows) for call in calls)
         self.sizes[rows] = self.sizes.get(rows, 0) + 1
         try:
-            self._use_threads(self._threads_for(calls[0].rows.shape[1]))
+            self._use_threads(self._threads_for(calls[0]))
             states = _forward(self._network, calls)
         except Exception as error:
             if len(calls) == 1:
@@ -206,17 +162,14 @@ class Batch:
         for call, part in zip(calls, states, strict=True):
             call.states = part
 
-    def _threads_for(self, row: int) -> int:
+    def _threads_for(self, call: _Call) -> int:
         alone = not any(batch.present for batch in self._beside)
-        return self._threads if alone and row >= _LONG_ROW else 1
+        return self._threads if alone and call.rows.shape[1] >= _LONG_ROW else 1
 
 
 def _forward(network: Network, calls: list[_Call]) -> list[Tensor]:
     """The final states of each call, from one pass over all their rows where that is worth it."""
     import torch
-
-    if len(calls) > 1 and not network.joins:
-        return [states for call in calls for states in _forward(network, [call])]
 
     sizes = [len(call.rows) for call in calls]
     with torch.inference_mode():
@@ -274,19 +227,9 @@ class BatchedNetwork:
         """See `engine.network.Network`."""
         return self._forward(canvas, positions, attend, soft, causal=False)
 
-    def logits_behind(
-        self,
-        memory: Memory,
-        ids: Sequence[Sequence[int]],
-        at: Sequence[int],
-        sources: Sequence[int] | None = None,
-    ) -> Tensor | None:
-        """See `engine.network.Network`; where passes are joined they are the longer way."""
-        if self._network.joins:
-            return None
-        return self._batch.alone(
-            len(ids), len(ids[0]), lambda: self._network.logits_behind(memory, ids, at, sources)
-        )
+    def logits_behind(self, *_where: object) -> Tensor | None:
+        """See `engine.network.Network`: where passes are joined there is no shorter way."""
+        return None
 
     def _forward(
         self, rows: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None, *, causal: bool

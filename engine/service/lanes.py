@@ -1,7 +1,7 @@
 """The engines of several lanes on one model's weights, each with prefix caches of its own.
 
-What runs out of memory is tried again with less. That passes through the network are batched is for
-`engine.service.batching` to know.
+What runs out of memory is tried again with less. How passes through the network are joined, or wait for their
+turn, is for `engine.service.batching` and `engine.service.turns` to know.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
 from engine.inprocess import CACHE_BYTES, InProcessEngine
@@ -29,6 +29,7 @@ from engine.request import (
     Step,
 )
 from engine.service.batching import Batch, BatchedNetwork
+from engine.service.turns import TakingTurns, Turns
 
 if TYPE_CHECKING:
     from engine.network import Network
@@ -38,27 +39,29 @@ logger = logging.getLogger(__name__)
 
 
 def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Engine]:
-    """`count` engines that can be used at once, on the weights of `engine`, in turn in one of `batches`.
+    """`count` engines that can be used at once, on the weights of `engine`.
 
-    Batches compute beside each other; None is as many as there are processor cores for. What is not ours to
-    take apart is used as it is by every lane.
+    Their passes are joined, in turn in one of `batches` that compute beside each other, or so many lanes
+    compute at a time where nothing is gained by joining; None is as many as there are processor cores for.
+    What is not ours to take apart is used as it is by every lane.
     """
     if not isinstance(engine, InProcessEngine):
         return [engine] * count
-    apart = min(count, batches or _at_once(engine.network))
-    shared = Batch.beside_each_other(engine.network, _threads(engine.network), apart)
-    networks = [cast("Network", BatchedNetwork(engine.network, batch)) for batch in shared]
     from engine.service.budget import Budget
 
-    kind = "cpu" if engine.network.device.type == "cpu" else "gpu"
-    budget = Budget(CACHE_BYTES[kind])
+    network = engine.network
+    at_once, threads = min(count, batches or _at_once(network)), _threads(network)
+    shared: Sequence[tuple[Batch | Turns, Any]]
+    if network.joins:
+        apart = Batch.beside_each_other(network, threads, at_once)
+        shared = [(batch, BatchedNetwork(network, batch)) for batch in apart]
+    else:
+        turns = Turns(network, threads=threads, places=at_once)
+        shared = [(turns, TakingTurns(network, turns))]
+    budget = Budget(CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"])
     return [
-        Lane(
-            engine.sibling(networks[index % len(shared)], budget.pool(engine.network)),
-            shared[index % len(shared)],
-            budget,
-        )
-        for index in range(count)
+        Lane(engine.sibling(own, budget.pool(network)), batch, budget)
+        for batch, own in (shared[index % len(shared)] for index in range(count))
     ]
 
 
@@ -75,9 +78,9 @@ def _threads(network: Network) -> int:
 
 
 class Lane:
-    """An engine that takes part in a batch while it computes; see `engine.request.Engine`."""
+    """An engine that takes part in a batch, or in turns, while it computes; see `engine.request.Engine`."""
 
-    def __init__(self, engine: InProcessEngine, batch: Batch, budget: Budget) -> None:
+    def __init__(self, engine: InProcessEngine, batch: Batch | Turns, budget: Budget) -> None:
         self._engine, self.batch, self.budget = engine, batch, budget
 
     def info(self) -> EngineInfo:

@@ -8,10 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from engine import ngram_cache
+from engine.native import library, why_not
 from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, NgramCache
 from tests.engine.mixing import interpolate
 
 VOCAB = 12
+
+
+@pytest.fixture(autouse=True, params=["C", "numpy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numpy":
+        monkeypatch.setattr(ngram_cache, "can_match", lambda: False)
+    elif library() is None:
+        pytest.skip(f"not built: {why_not()}")
 
 
 def by_hand(
@@ -106,3 +116,27 @@ def test_wider_texts_are_mixed_in_before_the_own_ones(seed: int) -> None:
         expected = by_hand([own], by_hand([wider], base, context).astype(np.float32), context)
         np.testing.assert_allclose(mixed, expected, rtol=1e-4)
     assert cache.draft(own[:5], 3) == NgramCache([own]).draft(own[:5], 3)
+
+
+def test_what_is_silent_is_never_told() -> None:
+    silent = np.zeros(VOCAB, dtype=np.bool_)
+    silent[5] = True
+    text = [1, 2, 3, 4, 5, 1, 2, 3, 4, 6]
+    cache = NgramCache([text], silent=silent)
+    [counts] = cache.continuations([1, 2, 3, 4])
+    assert counts == {6: 1}
+    silent[6] = True
+    assert not NgramCache([text], silent=silent).continuations([1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_texts_are_read_to_the_end(seed: int) -> None:
+    """In C several tokens are looked at together, and what is left over one by one."""
+    rng = np.random.default_rng(seed)
+    texts = [rng.integers(0, 5, int(n)).tolist() for n in rng.integers(1000, 3000, 3)]
+    cache = NgramCache(texts)
+    for text in texts:
+        context = text[-LONGEST - 1 : -1]
+        base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
+        interpolate(mixed := base.copy(), cache.continuations(context))
+        np.testing.assert_allclose(mixed, by_hand(texts, base, context), rtol=1e-4, atol=1e-6)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-from threading import Barrier
 from typing import cast
 
 import pytest
@@ -19,7 +16,6 @@ from engine.inprocess import InProcessEngine, load_engine
 from engine.network import Network
 from engine.packed import PackedGemma
 from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
-from engine.service import batching
 from engine.service.batching import Batch, BatchedNetwork
 from engine.service.lanes import Lane, lanes_of
 from engine.weights import load_model
@@ -242,63 +238,3 @@ def test_a_batch_beside_another_that_is_at_work_computes_with_one_thread() -> No
     finally:
         over.set()
     assert watched.seen == [3, 1, 3]
-
-
-class Alone(Watched):
-    """One that gains nothing from joined rows; `order` is whose passes it computed, one after another."""
-
-    joins = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.order: list[int] = []
-
-    def encode(self, ids: torch.Tensor, *_: object) -> torch.Tensor:
-        self.order.append(int(ids[0, 0]))
-        return super().encode(ids)
-
-
-def passes(batch: Batch, network: Alone, lane: int, count: int, priority: Priority, begin: Barrier) -> None:
-    ids = torch.full((1, 4), lane)
-    begin.wait()
-    with batch.member(priority):
-        for _ in range(count):
-            done = BatchedNetwork(cast("Network", network), batch).encode(
-                ids, torch.arange(4)[None], cast("Attend", None)
-            )
-            assert done.equal(ids)  # one's own and nobody else's
-            time.sleep(0.001)
-
-
-@pytest.mark.parametrize(("turn_s", "switches"), [(0.002, (4, 100)), (60.0, (1, 1))])
-def test_where_joining_gains_nothing_lanes_compute_in_turns(
-    turn_s: float, switches: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "_TURN_S", turn_s)
-    network = Alone()
-    batch, begin = Batch(cast("Network", network)), Barrier(2)
-    with ThreadPoolExecutor(2) as pool:
-        pending = [
-            pool.submit(passes, batch, network, lane, 30, Priority.AUTOMATIC, begin) for lane in (1, 2)
-        ]
-        for each in pending:
-            each.result(30)
-    assert sorted(network.order) == [1] * 30 + [2] * 30
-    changes = sum(one != other for one, other in pairwise(network.order))
-    assert switches[0] <= changes <= switches[1]
-    assert batch.present == 0
-
-
-def test_in_turns_too_the_less_urgent_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_TURN_S", 0.002)
-    network = Alone()
-    batch = Batch(cast("Network", network))
-    with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(passes, batch, network, 1, 200, Priority.PREFETCH, Barrier(1))
-        until(lambda: len(network.order) > 2)
-        urgent = pool.submit(passes, batch, network, 2, 20, Priority.INVOKED, Barrier(1))
-        urgent.result(30)
-        slow.result(30)
-    first = network.order.index(2)
-    # One pass may have begun before the urgent lane was there.
-    assert network.order[first : first + 21].count(2) >= 20
