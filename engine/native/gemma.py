@@ -6,6 +6,7 @@ Knows nothing of caches, sampling or files; what rows look at is told by `engine
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import Array, byref, c_int32, pointer
 from itertools import accumulate, islice
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.attention import Attend, Memory, Placed, rope
@@ -100,6 +102,7 @@ class NativeGemma(Ends):
         self._mixed_up = NativeMatrix(mixed.up_proj.weight.float() * scale, library, instructions)
         self._mixed_down = NativeMatrix(mixed.down_proj.weight.float(), library, instructions)
         self._rotations = _Rotations(model.config)
+        self._scratch = _Scratch()
         self._keys: WeakKeyDictionary[Memory, _Placement] = WeakKeyDictionary()
 
     @property
@@ -132,7 +135,6 @@ class NativeGemma(Ends):
         source = None if sources is None else np.array(sources, np.int32)
         x = np.empty((b, n, config.hidden_size), np.float32)
         logits = np.empty((b, n, config.vocab_size), np.float32)
-        scratch = np.empty(self._library.reading_scratch_floats(byref(its), threads), np.float32)
         reading = Reading(
             tokens=tokens.ctypes.data,
             source=None if source is None else source.ctypes.data,
@@ -143,7 +145,8 @@ class NativeGemma(Ends):
             cap=config.final_logit_softcapping,
             vocab=config.vocab_size,
         )
-        self._library.read(byref(its), byref(reading), self._set, scratch.ctypes.data, threads)
+        with self._scratch.of(self._library.reading_scratch_floats(byref(its), threads)) as scratch:
+            self._library.read(byref(its), byref(reading), self._set, scratch, threads)
         return torch.from_numpy(logits)
 
     def mean_embed(self, probabilities: Tensor) -> Tensor:
@@ -164,8 +167,8 @@ class NativeGemma(Ends):
         its = self._pass(memory, b, n, at, seen, causal=attend.causal, encoder=encoder)
         x = x.reshape(-1, hidden).contiguous()
         threads = self._library.threads
-        scratch = torch.empty(self._library.scratch_floats(byref(its), threads))
-        self._library.run(byref(its), self._set, x.data_ptr(), scratch.data_ptr(), threads)
+        with self._scratch.of(self._library.scratch_floats(byref(its), threads)) as scratch:
+            self._library.run(byref(its), self._set, x.data_ptr(), scratch, threads)
         return x.view(b, n, hidden)
 
     def _pass(
@@ -251,6 +254,26 @@ class _Placement:
             at.window = config.sliding_window if layer.sliding else 0
             at.shared_bf16 = shared_k.dtype == torch.bfloat16
             at.own_bf16 = own_k.dtype == torch.bfloat16
+
+
+class _Scratch:
+    """Rooms for passes to work in, kept. Megabytes that are taken anew for each prompt come to lie between
+    smaller things, and the heap grows and grows."""
+
+    def __init__(self) -> None:
+        self._free: list[NDArray[np.float32]] = []
+
+    @contextmanager
+    def of(self, floats: int) -> Iterator[int]:
+        """The address of so many floats, nobody else's meanwhile."""
+        try:
+            room = self._free.pop()
+        except IndexError:
+            room = np.empty(0, np.float32)
+        if len(room) < floats:
+            room = np.empty(floats, np.float32)
+        yield room.ctypes.data
+        self._free.append(room)
 
 
 class _Rotations:
