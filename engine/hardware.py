@@ -25,6 +25,9 @@ from engine.packed import PackedGemma
 _ROWS, _IN, _OUT = 128, 256, 1024
 """The product the formats are compared on, about the largest of a small model's layers."""
 
+PRODUCT_SIZE = _ROWS * _IN * _OUT
+"""Multiplications in it."""
+
 _TRIALS = 7
 _WORTH = 0.75
 """A less precise format has to take at most this share of the time."""

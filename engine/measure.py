@@ -11,14 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
+from engine.attention import Attend, Memory
 from engine.cache import PrefixCache, encode_prefix
 from engine.causal import write_greedily
 from engine.denoiser import Plan, denoise
-from engine.hardware import seconds_per_product
+from engine.hardware import PRODUCT_SIZE, seconds_per_product
 from engine.inprocess import InProcessEngine
+from engine.network import Network
 
 _SUMMED_BYTES = 64 * 2**20
 
@@ -43,7 +47,7 @@ class Meter:
     """Runs parts of `engine` on a prompt of random tokens and says how long they took."""
 
     def __init__(self, engine: InProcessEngine, prompt_tokens: int) -> None:
-        self._engine = engine
+        self._engine, self._most_bandwidth = engine, 0.0
         generator = torch.Generator().manual_seed(0)
         vocab = engine._network.config.vocab_size
         self._prompt = torch.randint(16, vocab, (prompt_tokens,), generator=generator).tolist()
@@ -83,13 +87,47 @@ class Meter:
         parameters = network.size + config.vocab_size * config.hidden_size
         with _torch_threads(network.threads):
             product_s = seconds_per_product(network.dtype, rows, config.hidden_size, 4 * config.hidden_size)
-            bandwidth = _bandwidth()
+            bandwidth = self._bandwidth()
         return Floor(
             operations=2.0 * rows * parameters + attention,
             operations_per_s=2.0 * rows * 4 * config.hidden_size**2 / product_s,
             bytes=float(network.size * network.dtype.itemsize),
             bytes_per_s=bandwidth,
         )
+
+    def passes_floor(self, run: Callable[[], object]) -> tuple[int, float]:
+        """How many passes through the layers `run` makes, and the least milliseconds they can take together.
+
+        That is of each the longer of its operations, at the rate of large products, and its bytes.
+        """
+        network = self._engine._network
+        watched = _Watched(network)
+        self._engine._network = cast("Network", watched)
+        try:
+            run()
+        finally:
+            self._engine._network = network
+        with _torch_threads(network.threads):
+            product_s, bandwidth = seconds_per_product(network.dtype), self._bandwidth()
+        config = network.config
+        floors = [
+            Floor(
+                operations=2.0 * rows * network.size
+                + sum(
+                    4 * rows * keys * config.num_attention_heads * layer.head_dim for layer in config.layers
+                ),
+                operations_per_s=2.0 * PRODUCT_SIZE / product_s,
+                bytes=float(network.size * network.dtype.itemsize),
+                bytes_per_s=bandwidth,
+            )
+            for rows, keys in watched.passes
+        ]
+        return len(floors), sum(floor.ms for floor in floors)
+
+    def _bandwidth(self) -> float:
+        """The most that was ever measured here: other programs only make it less."""
+        self._most_bandwidth = max(self._most_bandwidth, _bandwidth())
+        return self._most_bandwidth
 
     @property
     def threads(self) -> int:
@@ -113,6 +151,31 @@ class Meter:
         cache = self._engine._pool.best(self._prompt)
         encode_prefix(self._engine._network, cache, self._prompt)
         return cache
+
+
+class _Watched:
+    """A network that remembers its `passes`: over how many tokens, how many keys the last of them sees."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.passes: list[tuple[int, int]] = []
+
+    def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        self.passes.append((ids.numel(), 1 + int(positions.max())))
+        return self._network.encode(ids, positions, attend)
+
+    def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
+        self.passes.append((canvas.numel(), 1 + int(positions.max())))
+        return self._network.denoise(canvas, positions, attend, soft)
+
+    def logits_behind(self, memory: Memory, ids: list[list[int]], at: list[int], *rest: Any) -> Tensor | None:
+        logits = self._network.logits_behind(memory, ids, at, *rest)
+        if logits is not None:
+            self.passes.append((len(ids) * len(ids[0]), memory.start + max(at) + len(ids[0])))
+        return logits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ def test_bench_ends_with_one_json_object(tmp_path: Path, capsys: pytest.CaptureF
     assert 0 < report["prompt_share_encoded"] < 0.1
     assert set(report["steps"]) == {"1 x 32", "4 x 32", "1 x 256"}
     assert all(step["times_floor"] > 0 for step in report["steps"].values())
+    assert report["warm_fill"]["passes"] > 0
+    assert report["warm_fill"]["floor_ms"] > 0
     assert "typing session" in out.split("{")[0]
 
 
