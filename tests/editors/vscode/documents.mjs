@@ -69,7 +69,7 @@ export const documents = {
   "holes.py": HOLES,
   "preview.py": HOLES,
   "action.py": HOLES,
-  "canvas.py": STACK,
+  "canvas.py": HOLES,
   "engine.py": TOTAL,
   "rewrite.py": TOTAL.replace("+= ", "+= something"),
   "broken.js": `function total(values) {
