@@ -1,6 +1,6 @@
 """Quality against milliseconds: fills with ever longer deadlines, scored like `infill eval holes`.
 
-    python benchmarks/deadlines.py DIR [--limit 60] [--seed 0] [--ms 25 50 100 200 400] [--svg FILE]
+    python benchmarks/deadlines.py DIR [--limit 200] [--seed 0] [--ms 2 5 10 25] [--svg FILE]
 
 DIR is a package to cut holes from; never one of those that judge us. Ends with one JSON line.
 """
@@ -44,9 +44,9 @@ def main() -> None:
     """Parse the arguments, evaluate once a deadline, draw, print the line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ms", type=float, nargs="+", default=[25, 50, 100, 200, 400])
+    parser.add_argument("--ms", type=float, nargs="+", default=[2, 5, 10, 15, 25, 50, 100])
     parser.add_argument("--svg", type=Path)
     arguments = parser.parse_args()
     holes = cut_holes(arguments.directory, arguments.limit, arguments.seed)
@@ -66,8 +66,11 @@ def main() -> None:
             }
         )
     if arguments.svg:
-        curve = Series(name="edit similarity", points=[(p["deadline_ms"], p["similarity"]) for p in points])
-        write_chart(arguments.svg, "Quality against deadline", "deadline, ms", "edit similarity", [curve])
+        curves = [
+            Series(name=name, points=[(point["deadline_ms"], point[key]) for point in points])
+            for name, key in (("edit similarity", "similarity"), ("exact", "exact"))
+        ]
+        write_chart(arguments.svg, "Quality of fills", "deadline, ms", "share", curves)
     print(json.dumps({"benchmark": "deadlines", "holes": len(holes), "points": points}))
 
 
