@@ -101,13 +101,16 @@ class StepLog:
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """The embedded model with a sampler that never finds its canvas good enough."""
+    """The embedded model, denoising all it writes, with a sampler that never finds its canvas good enough."""
     folder = tmp_path / "endless"
     shutil.copytree(EMBEDDED, folder)
-    path = folder / "generation_config.json"
-    sampler = json.loads(path.read_text(encoding="utf-8"))
-    endless = {"max_denoising_steps": MANY, "stability_threshold": MANY}
-    path.write_text(json.dumps({**sampler, **endless}), encoding="utf-8")
+    changes: dict[str, Json] = {
+        "generation_config.json": {"max_denoising_steps": MANY, "stability_threshold": MANY},
+        "infill.json": {"verified_tokens": 0},  # written left to right a line is there in milliseconds
+    }
+    for name, other in changes.items():
+        known = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps({**known, **other}), encoding="utf-8")
     return folder
 
 
