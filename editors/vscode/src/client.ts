@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 import {
   CloseAction,
+  ErrorAction,
   ErrorHandler,
   LanguageClient,
   LanguageClientOptions,
@@ -49,7 +50,12 @@ function options({ log, status, quiet }: Surroundings, client: () => LanguageCli
     initializationOptions: () => serverSettings(),
     synchronize: { configurationSection: "infill" },
     errorHandler: {
-      error: (error, message, count) => handler().error(error, message, count),
+      // Writing to a server that has just died fails several times over, and the usual handler would stop it
+      // for good; that it has ended is told next, and starts it again.
+      error: (error) => {
+        log.warn(`the connection to the server: ${error.message}`);
+        return { action: ErrorAction.Continue, handled: true };
+      },
       closed: async () => {
         log.warn("the server ended unexpectedly");
         const result = await handler().closed();

@@ -93,6 +93,7 @@ test("where there is no server, one is installed after a yes, and found again", 
         "Look for it again",
         "Settings",
       ]);
+      await workbench.page.mouse.move(500, 300); // what hovers over the status bar may cover the button
       await workbench.page.locator(".notification-list-item .monaco-button", { hasText: "Install" }).first().click();
       const dialog = workbench.page.locator(".monaco-dialog-box");
       await dialog.waitFor();
