@@ -1,4 +1,4 @@
-"""Middles on their way, written left to right: what rules ask of them, what is likeliest next, when to stop.
+"""Middles on their way, written left to right: what rules ask of them, what is drafted, when to stop.
 
 What `engine.verified` and `engine.beams` have in common. Speaks token ids; text rules come as callables.
 """

@@ -1,4 +1,4 @@
-"""The compiled library: where it is, its structures, its one function. Nothing of models or caches."""
+"""The compiled library: where it is, its structures, its functions. Nothing of models or caches."""
 
 from __future__ import annotations
 
