@@ -124,6 +124,7 @@ class PrefixCache:
         """What the encoder sees of a layer from token `start` on, and the room for `count` of them."""
         sliding = self.config.layers[layer].sliding
         first = max(0, start - self.config.sliding_window + 1) if sliding else 0
+        first -= first % 2  # values are added up in pairs, and always in the same
         keys, values = self._keys[layer], self._values[layer]
         return Seen(
             shared=(keys[0, :, first:start], values[0, :, first:start]),

@@ -9,19 +9,23 @@
  *   TILE_KEYS    keys whose scores are computed together
  *   MIX_LANES, MIX_VECTORS  queries, and vectors of a value, that are added up together
  *   DOT_BF16     1 where pairs of bfloat16 are multiplied and added up by one instruction, else 0
+ *   DOT_BYTES(sums, x, weights)  where there is a quick way: adds up products of bytes by fours, those of x without
+ *                a sign and up to twice MOST_STEP
  *
- * Matrices lie in panels (outputs / 16, inputs / 2, 16, 2) bfloat16, wherever the code runs: 16 outputs side by
- * side, two inputs of each. Likewise 16 queries are taken together. Either is 16 / WIDTH vectors.
+ * Matrices lie in panels of 16 outputs, wherever the code runs: see PANEL_BYTES. Likewise 16 queries are taken
+ * together. Either is 16 / WIDTH vectors.
  */
 
 typedef float NAME(Floats) __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t NAME(Unsigned) __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t NAME(Signed) __attribute__((vector_size(4 * WIDTH)));
 typedef uint16_t NAME(Halves) __attribute__((vector_size(2 * WIDTH)));
+typedef uint8_t NAME(Bytes) __attribute__((vector_size(WIDTH)));
 #define Floats NAME(Floats)
 #define Unsigned NAME(Unsigned)
 #define Signed NAME(Signed)
 #define Halves NAME(Halves)
+#define Bytes NAME(Bytes)
 #define VECTORS (LANES / WIDTH)
 
 INLINE Floats NAME(load)(const float *from) {
@@ -46,66 +50,109 @@ INLINE void NAME(store_bf16)(uint16_t *to, Floats x) {
     memcpy(to, &half, sizeof half);
 }
 
-#if DOT_BF16
-typedef uint16_t NAME(Input);
+INLINE Floats NAME(choose)(Signed which, Floats yes, Floats no) {
+    return (Floats)(((Signed)yes & which) | ((Signed)no & ~which));
+}
+
+/* The greatest of a vector's numbers. */
+INLINE float NAME(most)(Floats x) {
+    float most = x[0];
+    for (int i = 1; i < WIDTH; i++) most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+#ifdef DOT_BYTES
+typedef uint8_t NAME(Input);
 #else
 typedef float NAME(Input);
 #endif
 #define INPUT NAME(Input)
+#define ZERO_STEP ((int)MOST_STEP + 1)
 
-/* x rounded to what products take. */
-INLINE void NAME(round_rows)(const float *x, INPUT *to, int count) {
-#if DOT_BF16
-    for (int i = 0; i < count; i += WIDTH) NAME(store_bf16)(to + i, load(x + i));
+/* A row of inputs as products take it: x is `to` times the result. Where bytes are multiplied, each row is rounded to
+ * MOST_STEP steps of its own, up and down; the bytes are ZERO_STEP more, which gives them no sign. */
+INLINE float NAME(take_row)(const float *x, INPUT *to, int count) {
+#ifdef DOT_BYTES
+    const float shift = 12582912.0f; /* what is added to it is rounded to whole numbers, which are its last bits */
+    Floats largest = {0};
+    for (int i = 0; i < count; i += WIDTH) {
+        Floats size = (Floats)((Unsigned)load(x + i) & 0x7fffffffu);
+        largest = NAME(choose)(size > largest, size, largest);
+    }
+    float most = NAME(most)(largest), steps = most > 1e-30f ? MOST_STEP / most : 0.0f;
+    for (int i = 0; i < count; i += WIDTH) {
+        Unsigned step = (Unsigned)(load(x + i) * steps + shift) - 0x4b400000u;
+        Bytes bytes = __builtin_convertvector(step + ZERO_STEP, Bytes);
+        memcpy(to + i, &bytes, sizeof bytes);
+    }
+    return most / MOST_STEP;
 #else
     memcpy(to, x, sizeof(float) * count);
+    return 1.0f;
 #endif
 }
 
 /* `rows` <= TILE_ROWS rows of y (stride `wide`) from `panels` <= TILE_PANELS panels; both are constants where
  * this is inlined, so that sums stay in registers. */
-INLINE void NAME(tile)(const uint16_t *weight, const INPUT *x, float *y, int inputs, int x_stride, int wide,
-                       const int rows, const int panels) {
+INLINE void NAME(tile)(const uint8_t *panel, const INPUT *x, const float *scale, float *y, int inputs, int x_stride,
+                       int wide, const int rows, const int panels) {
+    const size_t bytes = PANEL_BYTES(inputs);
+#ifdef DOT_BYTES
+    Signed sums[TILE_ROWS][TILE_PANELS * VECTORS];
+    for (int v = 0; v < panels * VECTORS; v++) {
+        Signed none;
+        memcpy(&none, panel + v / VECTORS * bytes + 4 * (LANES + v % VECTORS * WIDTH), sizeof none);
+        for (int r = 0; r < rows; r++) sums[r][v] = none * ZERO_STEP;
+    }
+#else
     Floats sums[TILE_ROWS][TILE_PANELS * VECTORS];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < panels * VECTORS; v++) sums[r][v] = (Floats){0};
-    for (int pair = 0; pair < inputs / 2; pair++) {
+#endif
+    for (int i = 0; i < inputs; i += 4) {
         for (int v = 0; v < panels * VECTORS; v++) {
-            Unsigned both;
-            size_t panel = (size_t)(v / VECTORS) * inputs * LANES;
-            const uint16_t *at = weight + panel + 2 * ((size_t)pair * LANES + v % VECTORS * WIDTH);
-            memcpy(&both, at, sizeof both);
+            Unsigned four;
+            const uint8_t *at = panel + v / VECTORS * bytes + PANEL_HEAD + (size_t)i * LANES + v % VECTORS * WIDTH * 4;
+            memcpy(&four, at, sizeof four);
             /* What comes next is seldom near: between two passes others use the caches. Left to itself the
              * processor looks no further ahead than a page of memory. */
-            __builtin_prefetch(at + (size_t)panels * inputs * LANES, 0, 2);
-#if DOT_BF16
+            __builtin_prefetch(at + panels * bytes, 0, 2);
+#ifdef DOT_BYTES
             for (int r = 0; r < rows; r++) {
-                int32_t twice;
-                memcpy(&twice, x + (size_t)r * x_stride + 2 * pair, sizeof twice);
-                sums[r][v] = (Floats)_mm512_dpbf16_ps((__m512)sums[r][v], (__m512bh)both,
-                                                      (__m512bh)_mm512_set1_epi32(twice));
+                int32_t quad;
+                memcpy(&quad, x + (size_t)r * x_stride + i, sizeof quad);
+                sums[r][v] = DOT_BYTES(sums[r][v], (Signed){0} + quad, four);
             }
 #else
-            Floats even = (Floats)(both << 16), odd = (Floats)(both & 0xffff0000u);
-            for (int r = 0; r < rows; r++) {
-                const float *row = x + (size_t)r * x_stride + 2 * pair;
-                sums[r][v] += even * row[0];
-                sums[r][v] += odd * row[1];
+            for (int k = 0; k < 4; k++) {
+                Floats one = __builtin_convertvector((Signed)(four << (24 - 8 * k)) >> 24, Floats);
+                for (int r = 0; r < rows; r++) sums[r][v] += one * x[(size_t)r * x_stride + i + k];
             }
 #endif
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < panels * VECTORS; v++) store(y + (size_t)r * wide + v * WIDTH, sums[r][v]);
+    for (int v = 0; v < panels * VECTORS; v++) {
+        Floats unit;
+        memcpy(&unit, panel + v / VECTORS * bytes + 4 * (v % VECTORS * WIDTH), sizeof unit);
+        for (int r = 0; r < rows; r++) {
+#ifdef DOT_BYTES
+            Floats sum = __builtin_convertvector(sums[r][v], Floats) * scale[r];
+#else
+            Floats sum = sums[r][v];
+#endif
+            store(y + (size_t)r * wide + v * WIDTH, sum * unit);
+        }
+    }
 }
 
 /* y (rows, outputs) = x (rows, inputs) times the matrix's transpose, its panels `from` to `to`; rows of x are
- * `x_stride` apart. */
-static void NAME(panels)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
-                         int outputs, int from, int to) {
+ * `x_stride` apart and are to be multiplied by `scale` each. */
+static void NAME(panels)(const uint8_t *weight, const INPUT *x, const float *scale, float *y, int rows, int inputs,
+                         int x_stride, int outputs, int from, int to) {
+    const size_t bytes = PANEL_BYTES(inputs);
     for (int p = from; p < to; p += TILE_PANELS) {
         int panels = to - p < TILE_PANELS ? to - p : TILE_PANELS;
-        const uint16_t *panel = weight + (size_t)p * inputs * LANES;
+        const uint8_t *panel = weight + p * bytes;
         for (int r = 0; r < rows; r += TILE_ROWS) {
             const INPUT *from_row = x + (size_t)r * x_stride;
             float *into = y + (size_t)r * outputs + p * LANES;
@@ -113,14 +160,14 @@ static void NAME(panels)(const uint16_t *weight, const INPUT *x, float *y, int r
             if (panels < TILE_PANELS) {
                 for (int one = 0; one < panels; one++)
                     for (int row = 0; row < left; row++)
-                        NAME(tile)(panel + (size_t)one * inputs * LANES, from_row + (size_t)row * x_stride,
+                        NAME(tile)(panel + one * bytes, from_row + (size_t)row * x_stride, scale + r + row,
                                    into + (size_t)row * outputs + one * LANES, inputs, x_stride, outputs, 1, 1);
                 continue;
             }
             switch (left) {
 #define ROWS(n)                                                                                              \
     case n:                                                                                                  \
-        NAME(tile)(panel, from_row, into, inputs, x_stride, outputs, n, TILE_PANELS);                        \
+        NAME(tile)(panel, from_row, scale + r, into, inputs, x_stride, outputs, n, TILE_PANELS);             \
         break;
                 ROWS(1)
 #if TILE_ROWS > 1
@@ -142,13 +189,9 @@ static void NAME(panels)(const uint16_t *weight, const INPUT *x, float *y, int r
     }
 }
 
-INLINE void NAME(product)(const uint16_t *weight, const INPUT *x, float *y, int rows, int inputs, int x_stride,
-                          int outputs) {
-    NAME(panels)(weight, x, y, rows, inputs, x_stride, outputs, 0, outputs / LANES);
-}
-
-INLINE Floats NAME(choose)(Signed which, Floats yes, Floats no) {
-    return (Floats)(((Signed)yes & which) | ((Signed)no & ~which));
+INLINE void NAME(product)(const uint8_t *weight, const INPUT *x, const float *scale, float *y, int rows, int inputs,
+                          int x_stride, int outputs) {
+    NAME(panels)(weight, x, scale, y, rows, inputs, x_stride, outputs, 0, outputs / LANES);
 }
 
 INLINE Floats NAME(exponential)(Floats x) {
@@ -189,11 +232,11 @@ INLINE void NAME(norm)(const float *x, const float *weight, float *to, int count
     }
 }
 
-/* to = x over its root mean square, as products take it. */
-INLINE void NAME(normed_input)(const float *x, INPUT *to, int count, float eps) {
+/* x over its root mean square as products take it; see `take_row`. */
+INLINE float NAME(normed_input)(const float *x, INPUT *to, int count, float eps) {
     float y[MOST_HIDDEN];
     NAME(norm)(x, 0, y, count, eps);
-    NAME(round_rows)(y, to, count);
+    return NAME(take_row)(y, to, count);
 }
 
 /* Query, key and value heads of one token, normed and turned, from y; keys and values go where they stay. */
@@ -400,6 +443,14 @@ INLINE int NAME(seen_of)(const Pass *pass, int row, int most) {
     return written < most ? written : most;
 }
 
+/* Whether the own keys and values of the first row lie where the shared ones of a head end. */
+INLINE int NAME(follow)(const Keys *keys, int kv, int d) {
+    size_t size = keys->shared_bf16 ? 2 : 4;
+    size_t end = (kv * keys->shared_head + (size_t)keys->shared_count * d) * size, own = kv * keys->own_head * size;
+    return keys->shared_bf16 == keys->own_bf16 && (const char *)keys->shared_k + end == (const char *)keys->own_k + own &&
+           (const char *)keys->shared_v + end == (const char *)keys->own_v + own;
+}
+
 /* What up to 16 queries of one key-value head see: `used` of them, from `lane` on behind token `from`.
  *
  * There is a lane for each query head of the group, for each token; `queries` (tokens, heads, d) are those of
@@ -414,6 +465,9 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
         own_count = column + 1 > own_count ? column + 1 : own_count;
     }
     int shared = keys->shared_count, total = shared + own_count;
+    /* Where a row's own tokens follow what it shares, they are one: what is computed is then the same, to the last
+     * bit, wherever the one ends and the other begins. */
+    int joined = pass->rows == 1 && NAME(follow)(keys, kv, d), apart = joined ? 0 : own_count;
     float *turned = scratch, *scores = turned + d * LANES, *mixed = scores + (size_t)total * LANES;
     memset(turned, 0, sizeof(float) * d * LANES);
     for (int lane = 0; lane < used; lane++) {
@@ -429,14 +483,15 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
         memcpy(paired + 2 * LANES * pair, &both, sizeof both);
     }
 #endif
-    NAME(all_scores)(turned, paired, keys->shared_k, kv * keys->shared_head, shared, keys->shared_bf16, scores, d);
+    NAME(all_scores)(turned, paired, keys->shared_k, kv * keys->shared_head, total - apart, keys->shared_bf16, scores,
+                     d);
     float *own = scores + (size_t)shared * LANES;
-    for (int i = 0; i < own_count * LANES; i++) own[i] = -INFINITY;
+    for (int i = 0; i < apart * LANES; i++) own[i] = -INFINITY;
     int lanes_of_row = pass->count * group;
-    for (int lane = 0; lane < used;) { /* lanes of one row after those of another */
+    for (int lane = 0; apart && lane < used;) { /* lanes of one row after those of another */
         int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
         end = end < used ? end : used;
-        int seen = NAME(seen_of)(pass, row, own_count);
+        int seen = NAME(seen_of)(pass, row, apart);
         float *part = mixed; /* not needed yet */
         NAME(all_scores)(turned, paired, keys->own_k, row * keys->own_row + kv * keys->own_head, seen,
                          keys->own_bf16, part, d);
@@ -467,12 +522,12 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
         store(whole + v, sum);
     }
     memset(mixed, 0, sizeof(float) * d * LANES);
-    NAME(mix_all)(scores, keys->shared_v, kv * keys->shared_head, shared, keys->shared_bf16, mixed, d, 0, used);
-    for (int lane = 0; lane < used;) {
+    NAME(mix_all)(scores, keys->shared_v, kv * keys->shared_head, total - apart, keys->shared_bf16, mixed, d, 0, used);
+    for (int lane = 0; apart && lane < used;) {
         int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
         end = end < used ? end : used;
         NAME(mix_all)(own, keys->own_v, row * keys->own_row + kv * keys->own_head,
-                      NAME(seen_of)(pass, row, own_count), keys->own_bf16, mixed, d, lane, end);
+                      NAME(seen_of)(pass, row, apart), keys->own_bf16, mixed, d, lane, end);
         lane = end;
     }
     for (int lane = 0; lane < used; lane++) {
@@ -504,10 +559,10 @@ static void NAME(project)(const Pass *pass, int index, int from, int to, const f
     int width = model->heads * d, kv_width = layer->kv_heads * d;
     int joined = width + kv_width * (layer->own_values ? 2 : 1);
     INPUT *input = (INPUT *)scratch;
-    float *y = scratch + (size_t)tokens * model->widest;
+    float *scale = scratch + (size_t)tokens * model->widest, *y = scale + 2 * tokens;
     for (int t = 0; t < tokens; t++)
-        NAME(normed_input)(x + (size_t)(from + t) * hidden, input + (size_t)t * hidden, hidden, model->eps);
-    NAME(product)(layer->qkv, input, y, tokens, hidden, hidden, joined);
+        scale[t] = NAME(normed_input)(x + (size_t)(from + t) * hidden, input + (size_t)t * hidden, hidden, model->eps);
+    NAME(product)(layer->qkv, input, scale, y, tokens, hidden, hidden, joined);
     for (int t = 0; t < tokens; t++) {
         int row = (from + t) / pass->count, column = pass->at[row] + (from + t) % pass->count;
         size_t position = (size_t)(pass->start + column) * (d / 2);
@@ -531,7 +586,8 @@ static void NAME(finish)(const Pass *pass, int index, int from, int to, float *x
     int tokens = to - from, hidden = model->hidden, width = model->heads * layer->head_dim;
     int wide = model->mlp + model->expert, group = model->heads / layer->kv_heads;
     INPUT *input = (INPUT *)scratch;
-    float *y = scratch + (size_t)tokens * model->widest, *other = y + (size_t)tokens * model->widest;
+    float *scale = scratch + (size_t)tokens * model->widest, *expert_scale = scale + tokens;
+    float *y = expert_scale + tokens, *other = y + (size_t)tokens * model->widest;
     float *rest = other + (size_t)tokens * model->widest;
     float *attended = y;
     for (int kv = 0; kv < layer->kv_heads; kv++)
@@ -539,20 +595,26 @@ static void NAME(finish)(const Pass *pass, int index, int from, int to, float *x
             NAME(attend_block)(pass, layer, keys, kv, from, lane,
                                tokens * group - lane < LANES ? tokens * group - lane : LANES, queries, attended,
                                rest);
-    NAME(round_rows)(attended, input, tokens * width);
-    NAME(product)(layer->out, input, other, tokens, width, width, hidden);
+    for (int t = 0; t < tokens; t++)
+        scale[t] = NAME(take_row)(attended + (size_t)t * width, input + (size_t)t * width, width);
+    NAME(product)(layer->out, input, scale, other, tokens, width, width, hidden);
     for (int t = 0; t < tokens; t++) {
         float *at = x + (size_t)(from + t) * hidden, normed[MOST_HIDDEN];
         NAME(norm)(other + (size_t)t * hidden, layer->after_attention, normed, hidden, model->eps);
         for (int i = 0; i < hidden; i += WIDTH) store(at + i, load(at + i) + load(normed + i));
-        NAME(normed_input)(at, input + (size_t)t * hidden, hidden, model->eps);
+        scale[t] = NAME(normed_input)(at, input + (size_t)t * hidden, hidden, model->eps);
     }
-    NAME(product)(layer->gate, input, y, tokens, hidden, hidden, wide);
-    NAME(product)(layer->up, input, other, tokens, hidden, hidden, wide);
+    NAME(product)(layer->gate, input, scale, y, tokens, hidden, hidden, wide);
+    NAME(product)(layer->up, input, scale, other, tokens, hidden, hidden, wide);
     NAME(gate)(y, other, tokens * wide);
-    NAME(round_rows)(y, input, tokens * wide);
-    NAME(product)(layer->mlp_down, input, y, tokens, model->mlp, wide, hidden);
-    NAME(product)(layer->expert_down, input + model->mlp, other, tokens, model->expert, wide, hidden);
+    for (int t = 0; t < tokens; t++) {
+        float *dense = y + (size_t)t * wide, *expert = dense + model->mlp;
+        INPUT *to = input + (size_t)t * wide;
+        scale[t] = NAME(take_row)(dense, to, model->mlp);
+        expert_scale[t] = NAME(take_row)(expert, to + model->mlp, model->expert);
+    }
+    NAME(product)(layer->mlp_down, input, scale, y, tokens, model->mlp, wide, hidden);
+    NAME(product)(layer->expert_down, input + model->mlp, expert_scale, other, tokens, model->expert, wide, hidden);
     for (int t = 0; t < tokens; t++) {
         float *at = x + (size_t)(from + t) * hidden, dense[MOST_HIDDEN], expert[MOST_HIDDEN];
         NAME(norm)(y + (size_t)t * hidden, layer->after_mlp, dense, hidden, model->eps);
@@ -572,12 +634,14 @@ static void NAME(last_norm)(const Pass *pass, int from, int to, float *x) {
 
 /* The panels `from` to `to` of a product. */
 static void NAME(whole_product)(const Product *product, int from, int to, float *scratch) {
-    INPUT *input = (INPUT *)scratch;
-    int inputs = product->inputs;
-    NAME(round_rows)(product->x, input, product->rows * inputs);
-    NAME(panels)(product->weight, input, product->y, product->rows, inputs, inputs, product->outputs, from, to);
+    int inputs = product->inputs, rows = product->rows;
+    float *scale = scratch;
+    INPUT *input = (INPUT *)(scale + rows);
+    for (int r = 0; r < rows; r++)
+        scale[r] = NAME(take_row)(product->x + (size_t)r * inputs, input + (size_t)r * inputs, inputs);
+    NAME(panels)(product->weight, input, scale, product->y, rows, inputs, inputs, product->outputs, from, to);
     float cap = product->cap;
-    for (int r = 0; cap > 0 && r < product->rows; r++) {
+    for (int r = 0; cap > 0 && r < rows; r++) {
         float *row = product->y + (size_t)r * product->outputs;
         for (int i = from * LANES; i < to * LANES; i += WIDTH) {
             Floats y = load(row + i) * (2.0f / cap);
@@ -597,8 +661,7 @@ static void NAME(choices)(const Choices *choices, int from, int to) {
             Floats x = load(row + i);
             most = NAME(choose)(x > most, x, most);
         }
-        float best = most[0];
-        for (int i = 1; i < WIDTH; i++) best = most[i] > best ? most[i] : best;
+        float best = NAME(most)(most);
         int argmax = 0;
         while (argmax < vocab - 1 && row[argmax] < best) argmax++;
         Floats at_one = {0}, whole = {0}, weighted = {0};
@@ -654,8 +717,7 @@ static float NAME(log_sum_exp)(const float *row, int count) {
         Floats x = load(row + i);
         most = NAME(choose)(x > most, x, most);
     }
-    float best = most[0];
-    for (int i = 1; i < WIDTH; i++) best = most[i] > best ? most[i] : best;
+    float best = NAME(most)(most);
     for (int i = 0; i < count; i += WIDTH) sum += NAME(exponential)(load(row + i) - best);
     return best + logf(NAME(sum)(sum));
 }
@@ -748,10 +810,12 @@ static int NAME(matches)(const int32_t *text, int count, const int32_t *context,
 }
 
 #undef INPUT
+#undef ZERO_STEP
 #undef Floats
 #undef Unsigned
 #undef Signed
 #undef Halves
+#undef Bytes
 #undef VECTORS
 #undef load
 #undef store

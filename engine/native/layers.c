@@ -24,10 +24,16 @@
 #define MOST_HEAD_DIM 512
 #define MIXED_KEYS 16
 
+/* A matrix (outputs, inputs) is rounded to 127 steps of each output's own, up and down, and lies in panels of 16
+ * outputs: what a step of each is, float; the sum of its steps, negative, int32, to take off again what was added to
+ * inputs that were to have no sign; and the steps themselves, (inputs / 4, 16, 4) int8. */
+#define PANEL_HEAD (2 * LANES * 4)
+#define PANEL_BYTES(inputs) (PANEL_HEAD + (size_t)(inputs) * LANES)
+
 /* The structures are laid out by engine/native/compiled.py likewise. */
 
 typedef struct {
-    const uint16_t *qkv, *out, *gate, *up, *mlp_down, *expert_down; /* in panels */
+    const uint8_t *qkv, *out, *gate, *up, *mlp_down, *expert_down; /* in panels */
     const float *q_norm, *k_norm, *after_attention, *after_mlp, *after_expert, *after_both;
     float scalars[2]; /* the denoiser's, the encoder's */
     int32_t kv_heads, head_dim, own_values;
@@ -67,7 +73,7 @@ typedef struct {
     const int32_t *tokens;
     const int32_t *source;  /* the row whose tokens so far each row goes on from; NULL: its own */
     const float *embedding; /* (vocab, hidden) */
-    const uint16_t *head;   /* (vocab, hidden), in panels */
+    const uint8_t *head;    /* (vocab, hidden), in panels */
     float *x, *logits;      /* (rows, count, hidden) and (rows, count, vocab) */
     float cap;
     int32_t vocab;
@@ -80,7 +86,7 @@ typedef struct {
 /* y (rows, outputs) = x (rows, inputs) times a matrix's transpose, soft-capped to cap * tanh(y / cap) if `cap` is
  * not 0. */
 typedef struct {
-    const uint16_t *weight; /* (outputs, inputs), in panels */
+    const uint8_t *weight; /* (outputs, inputs), in panels */
     const float *x;
     float *y;
     float cap;
@@ -123,6 +129,12 @@ typedef struct {
 
 #define LEAST 1e-30f /* a probability */
 
+#if defined(__clang__)
+#define HAS_AVXVNNI (__clang_major__ >= 13)
+#else
+#define HAS_AVXVNNI (__GNUC__ >= 12)
+#endif
+
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define BEGIN_SET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -149,31 +161,65 @@ typedef struct {
 #undef MIX_VECTORS
 #define WIDTH 8 /* 16 registers */
 #define MIX_VECTORS 2
+#define MOST_STEP 63.0f /* two products of a byte up to 126 and one with a sign are a 16-bit number */
+#define DOT_BYTES(sums, x, weights)                                                                          \
+    ((sums) + (Signed)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)(x), (__m256i)(weights)),              \
+                                        _mm256_set1_epi16(1)))
 BEGIN_SET("avx2,fma")
 #define SET avx2
 #include "kernels.h"
 #undef SET
 END_SET
 
+#if HAS_AVXVNNI
+#undef DOT_BYTES
+#undef MOST_STEP
+#define MOST_STEP 127.0f
+#define DOT_BYTES(sums, x, weights)                                                                          \
+    ((Signed)_mm256_dpbusd_avx_epi32((__m256i)(sums), (__m256i)(x), (__m256i)(weights)))
+BEGIN_SET("avx2,fma,avxvnni")
+#define SET avxvnni
+#include "kernels.h"
+#undef SET
+END_SET
+#endif
+
 #undef WIDTH
 #undef TILE_ROWS
 #undef TILE_PANELS
 #undef TILE_KEYS
 #undef MIX_VECTORS
+#undef DOT_BYTES
+#undef MOST_STEP
 #define WIDTH 16 /* 32 registers */
 #define TILE_ROWS 8
 #define TILE_PANELS 2
 #define TILE_KEYS 8
 #define MIX_VECTORS 4
+#define MOST_STEP 63.0f
+#define DOT_BYTES(sums, x, weights)                                                                          \
+    ((sums) + (Signed)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)(x), (__m512i)(weights)),              \
+                                        _mm512_set1_epi16(1)))
 BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,fma")
 #define SET avx512
 #include "kernels.h"
 #undef SET
 END_SET
 
+#undef DOT_BYTES
+#undef MOST_STEP
+#define MOST_STEP 127.0f
+#define DOT_BYTES(sums, x, weights)                                                                          \
+    ((Signed)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(x), (__m512i)(weights)))
+BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")
+#define SET avx512vnni
+#include "kernels.h"
+#undef SET
+END_SET
+
 #undef DOT_BF16
 #define DOT_BF16 1
-BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")
+BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,fma")
 #define SET avx512bf16
 #include "kernels.h"
 #undef SET
@@ -201,30 +247,38 @@ static const Set sets[] = {
     AS_SET(plain),
 #if defined(__x86_64__)
     AS_SET(avx2),
+#if HAS_AVXVNNI
+    AS_SET(avxvnni),
+#endif
     AS_SET(avx512),
+    AS_SET(avx512vnni),
     AS_SET(avx512bf16),
 #endif
 };
 
-static int has(int set) {
+static int has(const char *name) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    switch (set) {
-        case 1: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-        case 2: return avx512;
-        case 3: return avx512 && __builtin_cpu_supports("avx512bf16");
-    }
+    int vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    if (!strcmp(name, "avx2")) return avx2;
+#if HAS_AVXVNNI
+    if (!strcmp(name, "avxvnni")) return avx2 && __builtin_cpu_supports("avxvnni");
 #endif
-    return set == 0;
+    if (!strcmp(name, "avx512")) return avx512;
+    if (!strcmp(name, "avx512vnni")) return vnni;
+    if (!strcmp(name, "avx512bf16")) return vnni && __builtin_cpu_supports("avx512bf16");
+#endif
+    return !strcmp(name, "plain");
 }
 
 /* How many instruction sets there are kernels for, the slowest first. */
 EXPORT int infill_sets(void) { return sizeof sets / sizeof *sets; }
 
 /* The name of one, and NULL where this processor does not have it. */
-EXPORT const char *infill_set(int set) { return set >= 0 && set < infill_sets() && has(set) ? sets[set].name : 0; }
+EXPORT const char *infill_set(int set) { return set >= 0 && set < infill_sets() && has(sets[set].name) ? sets[set].name : 0; }
 
 /* Scratch of some tokens, in floats. */
 static size_t part_floats(const Pass *pass, int tokens) {
@@ -234,7 +288,7 @@ static size_t part_floats(const Pass *pass, int tokens) {
         size_t floats = LANES * (d + pass->keys[i].shared_count + own + (own > d ? own : d));
         lanes = floats > lanes ? floats : lanes;
     }
-    return (size_t)tokens * 4 * pass->model->widest + lanes;
+    return (size_t)tokens * (4 * pass->model->widest + 2) + lanes;
 }
 
 /* Floats of scratch that `infill_run` needs with up to `threads` threads. */
@@ -390,15 +444,17 @@ typedef struct {
     float *scratch;
 } Other;
 
+static size_t product_floats(const Product *product) { return (size_t)product->rows * (product->inputs + 1); }
+
 static void product_part(Job *job, int part) {
     const Other *other = (const Other *)job;
     const Product *product = other->what;
     int from, to;
     share_of(job, part, product->outputs / LANES, &from, &to);
-    other->set->whole_product(product, from, to, other->scratch + (size_t)part * product->rows * product->inputs);
+    other->set->whole_product(product, from, to, other->scratch + part * product_floats(product));
 }
 
-/* Scratch has threads * rows * inputs floats. */
+/* Scratch has threads * rows * (inputs + 1) floats. */
 EXPORT void infill_product(const Product *product, int set, float *scratch, int threads) {
     Other other = {.job.run = product_part, .what = product, .set = sets + set, .scratch = scratch};
     do_in_parts(&other.job, worth(threads, product->rows));
@@ -463,7 +519,7 @@ static void go_on_from(const Pass *pass, const int32_t *source, void *scratch) {
 /* Floats of scratch that `infill_read` needs. */
 EXPORT size_t infill_reading_scratch(const Pass *pass, int threads) {
     size_t layers = infill_scratch(pass, threads);
-    size_t head = (size_t)threads * pass->rows * pass->count * pass->model->hidden;
+    size_t head = (size_t)threads * pass->rows * pass->count * (pass->model->hidden + 1);
     size_t rows = (size_t)pass->rows * pass->most_own * MOST_HEAD_DIM;
     size_t most = layers > head ? layers : head;
     return most > rows ? most : rows;

@@ -9,11 +9,18 @@ from torch import Tensor
 
 from engine.native.compiled import LANES, Library, Product
 
+_STEPS = 127
+"""Up and down, of a weight."""
+
+_LEAST = 1e-30
+"""What an output's largest weight counts as at least, so that an output of zeros has steps too."""
+
 
 class NativeMatrix:
-    """A weight (out, in) as bfloat16, both multiples of 16; called with rows (m, in), gives float32 (m, out).
+    """A weight (out, in) in steps of int8, both multiples of 16; called with rows (m, in), gives (m, out).
 
-    With a `cap` what comes out is soft-capped to it: cap * tanh(y / cap). `instructions` is as in
+    Rows are float32, and so is what comes out; where there are instructions for it the product is one of
+    steps. With a `cap` what comes out is soft-capped to it: cap * tanh(y / cap). `instructions` is as in
     `engine.native.NativeGemma`.
     """
 
@@ -29,7 +36,7 @@ class NativeMatrix:
         x = x.float().contiguous()
         y = torch.empty(len(x), self._outputs)
         threads = self._library.threads
-        scratch = torch.empty(threads * x.numel())
+        scratch = torch.empty(threads * (x.numel() + len(x)))
         product = Product(
             weight=self.panels.data_ptr(),
             x=x.data_ptr(),
@@ -44,7 +51,12 @@ class NativeMatrix:
 
 
 def panels(weight: Tensor) -> Tensor:
-    """`weight` (out, in) as bfloat16 in panels (out / 16, in / 2, 16, 2)."""
-    outputs, inputs = weight.shape
-    parts = weight.to(torch.bfloat16).view(outputs // LANES, LANES, inputs // 2, 2)
-    return parts.permute(0, 2, 1, 3).contiguous()
+    """`weight` (out, in) in 127 steps up and down of each output's own: panels (out / 16, bytes) uint8, which
+    layers.c describes."""
+    weight = weight.float()
+    step = weight.abs().amax(1, keepdim=True).clamp_min(_LEAST) / _STEPS
+    steps = (weight / step).round().to(torch.int8)
+    taken_off = -steps.sum(1, dtype=torch.int32)
+    by_fours = steps.view(-1, LANES, steps.shape[1] // 4, 4).transpose(1, 2)
+    parts = step.view(-1, LANES), taken_off.view(-1, LANES), by_fours.reshape(-1, LANES * steps.shape[1])
+    return torch.cat([part.view(torch.uint8) for part in parts], 1)
