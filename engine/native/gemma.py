@@ -66,8 +66,8 @@ def can_run(model: DiffusionGemma) -> bool:
 class NativeGemma(Ends):
     """A `DiffusionGemma` whose layers run in C; see `engine.ends.Ends`.
 
-    Weights are int8 with a scale for each output; so are a token's inputs, with one scale, where the processor
-    has instructions for it. Keys and values are `dtype`, all else float32. It takes only what is `Placed` to
+    Weights are int8 with a scale for each output; so are a token's inputs, with one scale, where there
+    are instructions for it. Keys and values are `dtype`, all else float32. It takes only what is `Placed` to
     attend to. A pass lets other threads of the interpreter go on. `instructions` is the set to use by its
     number, None for the best.
     """

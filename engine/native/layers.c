@@ -13,6 +13,7 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -264,9 +265,10 @@ static int has(const char *name) {
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     int vnni = avx512 && __builtin_cpu_supports("avx512vnni");
     if (!strcmp(name, "avx2")) return avx2;
-#if HAS_AVXVNNI
-    if (!strcmp(name, "avxvnni")) return avx2 && __builtin_cpu_supports("avxvnni");
-#endif
+    if (!strcmp(name, "avxvnni")) { /* which compilers learned to ask for later than to use */
+        unsigned a, b, c, d;
+        return avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+    }
     if (!strcmp(name, "avx512")) return avx512;
     if (!strcmp(name, "avx512vnni")) return vnni;
     if (!strcmp(name, "avx512bf16")) return vnni && __builtin_cpu_supports("avx512bf16");
