@@ -7,12 +7,14 @@ measured against. Speaks token ids; knows nothing of canvases or text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 
 import torch
 
 from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.continuation import Continuation
 from engine.network import Network, rows_for
+from engine.next_token import log_probabilities
 from engine.special import Special
 
 
@@ -36,9 +38,10 @@ def token_scores(
     longest = rows_for(model, max(len(row) for row in rows))
     padded = [row + [Special.PAD.value] * (longest - len(row)) for row in rows]
     logits = Continuation(model, cache, last, len(rows), longest).read(padded, [0] * len(rows))
-    following = torch.tensor(padded, device=cache.device)[:, 1:, None]
-    chosen = logits[:, :-1].log_softmax(-1).gather(-1, following)[..., 0]
-    return [chosen[index, : len(row) - 1].tolist() for index, row in enumerate(rows)]
+    # What follows the last one is not asked; it is given an id so that rows stay as long as they are.
+    following = [[*row[1:], Special.PAD.value] for row in padded]
+    chosen = log_probabilities(logits, [*chain.from_iterable(following)])
+    return [chosen[first : first + len(row) - 1] for first, row in zip(count(0, longest), rows, strict=False)]
 
 
 @torch.inference_mode()

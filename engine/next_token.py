@@ -68,6 +68,16 @@ def likeliest_of_each(logits: Tensor, rows: Sequence[Open], count: int) -> list[
     return _likeliest(logits, rows, count, apart=True)
 
 
+def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
+    """The log-probability in nats of each of `ids` under its row of `logits`, laid out as in `likeliest`."""
+    logits = logits.reshape(-1, logits.shape[-1])
+    if can_choose(logits):
+        return compiled.log_probabilities(logits, ids)
+    chosen = torch.tensor(ids, device=logits.device)[:, None]
+    values: list[float] = logits.log_softmax(-1).gather(-1, chosen)[:, 0].tolist()
+    return values
+
+
 def _likeliest(logits: Tensor, rows: Sequence[Open], count: int, *, apart: bool) -> list[list[Found]]:
     logits = logits.reshape(-1, logits.shape[-1])
     if can_choose(logits):

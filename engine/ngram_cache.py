@@ -13,13 +13,13 @@ Devanbu, "On the localness of software" (2014), for code; Witten and Bell, "The 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.native.matches import can_match, matches
+from engine.native.matches import Matches, can_match
 
 SHORTEST, LONGEST = 4, 6
 """Tokens of context an n-gram is looked up by: shorter ones are too common to contradict a model."""
@@ -52,6 +52,7 @@ class NgramCache:
         parts = [np.asarray(text, dtype=np.int32) for text in texts if len(text)]
         gap = np.array([_BREAK], dtype=np.int32)
         self._tokens: NDArray[np.int32] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
+        self._matches_in_c = Matches(self._tokens)
 
     def said(self, context: Sequence[int]) -> Mixture | None:
         """What mixing a distribution with what followed the end of `context` makes of it; None where nothing
@@ -69,16 +70,13 @@ class NgramCache:
         if not len(places):
             return wider
         following = self._tokens[places]
-        found = list(zip(following.tolist(), lengths.tolist(), strict=True))
-        if self._silent is not None:
-            silent = self._silent[following].tolist()
-            found = [each for each, is_silent in zip(found, silent, strict=True) if not is_silent]
-        longest = max((length for _, length in found), default=0)
-        own = [
-            Counter(token for token, matching in found if matching >= length)
-            for length in range(SHORTEST, 1 + longest)
-        ]
-        return [*wider, *own]
+        own: list[dict[int, int]] = [{} for _ in range(SHORTEST, 1 + int(lengths.max()))]
+        silent = repeat(False) if self._silent is None else self._silent[following].tolist()
+        for token, length, is_silent in zip(following.tolist(), lengths.tolist(), silent, strict=False):
+            if not is_silent:
+                for counts in own[: length - SHORTEST + 1]:
+                    counts[token] = counts.get(token, 0) + 1
+        return [*wider, *(counts for counts in own if counts)]
 
     def draft(self, context: Sequence[int], limit: int) -> list[int]:
         """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""
@@ -96,7 +94,7 @@ class NgramCache:
         if len(context) < shortest:
             return _NOWHERE, _NOWHERE
         if can_match():
-            return matches(self._tokens, context, shortest)
+            return self._matches_in_c(context, shortest)
         tokens = self._tokens
         places = np.flatnonzero(tokens[:-1] == context[-1]).astype(np.int32) + 1
         places = places[tokens[places] != _BREAK]

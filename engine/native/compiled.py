@@ -132,6 +132,8 @@ class Library:
         code.infill_choose.argtypes = [POINTER(Choices), c_int, c_int]
         code.infill_draw.argtypes = [POINTER(Draws), c_int, c_int]
         code.infill_likeliest.argtypes = [POINTER(Likeliest), c_int]
+        given = c_int, c_void_p, c_void_p, c_int, c_int, c_void_p
+        code.infill_log_probabilities.argtypes, code.infill_log_probabilities.restype = given, None
         for function in (code.infill_product, code.infill_choose, code.infill_draw, code.infill_likeliest):
             function.restype = None
         # Other threads of the interpreter do not go on meanwhile: taking turns would take longer.
@@ -151,6 +153,7 @@ class Library:
         self.run, self.read = code.infill_run, code.infill_read
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
         self.likeliest, self.matches = code.infill_likeliest, short.infill_matches
+        self.log_probabilities = code.infill_log_probabilities
 
     @property
     def threads(self) -> int:

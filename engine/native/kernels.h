@@ -722,6 +722,14 @@ static float NAME(log_sum_exp)(const float *row, int count) {
     return best + logf(NAME(sum)(sum));
 }
 
+/* The log-probability of a token for each row of logits. */
+static void NAME(log_probabilities)(const float *logits, const int32_t *tokens, int rows, int vocab, float *to) {
+    for (int r = 0; r < rows; r++) {
+        const float *row = logits + (size_t)r * vocab;
+        to[r] = row[tokens[r]] - NAME(log_sum_exp)(row, vocab);
+    }
+}
+
 /* Have what was said of a row's next token in its logits, `whole` being their logarithm of the sum: what is to be
  * added to them for log-probabilities. What it overwrites goes to `room`, the ends' first. */
 static float NAME(mix_in)(const Likeliest *of, int r, float *row, float whole, float *room) {

@@ -236,12 +236,13 @@ typedef struct {
     void (*choices)(const Choices *, int, int);
     void (*draws)(const Draws *, int, int);
     void (*likeliest)(const Likeliest *);
+    void (*log_probabilities)(const float *, const int32_t *, int, int, float *);
     int (*matches)(const int32_t *, int, const int32_t *, int, int, int32_t *, int32_t *);
 } Set;
 
 #define AS_SET(name)                                                                                         \
-    {#name,          project_##name, finish_##name,    last_norm_##name, whole_product_##name,                \
-     choices_##name, draws_##name,   likeliest_##name, matches_##name}
+    {#name,        project_##name,   finish_##name,            last_norm_##name, whole_product_##name,        \
+     choices_##name, draws_##name, likeliest_##name, log_probabilities_##name, matches_##name}
 
 /* The slowest first. */
 static const Set sets[] = {
@@ -541,6 +542,11 @@ EXPORT void infill_read(const Pass *pass, const Reading *reading, int set, float
 }
 
 EXPORT void infill_likeliest(const Likeliest *likeliest, int set) { sets[set].likeliest(likeliest); }
+
+EXPORT void infill_log_probabilities(int set, const float *logits, const int32_t *tokens, int rows, int vocab,
+                                     float *to) {
+    sets[set].log_probabilities(logits, tokens, rows, vocab, to);
+}
 
 /* `places` and `lengths` have room for `count`. Negative numbers in `text` are breaks, which nothing continues. */
 EXPORT int infill_matches(int set, const int32_t *text, int count, const int32_t *context, int width, int shortest,

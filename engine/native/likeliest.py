@@ -64,6 +64,18 @@ def likeliest(
     return [[each for each in zip(*one, strict=True) if each[0] > -np.inf] for one in found]
 
 
+def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
+    """See `engine.next_token.log_probabilities`; `logits` are as `engine.native.sampling.can_choose` wants
+    them."""
+    code = library()
+    assert code is not None
+    tokens, found = np.array(ids, np.int32), np.empty(len(ids), np.float32)
+    places = logits.data_ptr(), tokens.ctypes.data
+    code.log_probabilities(code.best, *places, len(ids), logits.shape[1], found.ctypes.data)
+    values: list[float] = found.tolist()
+    return values
+
+
 class _Packed:
     """Lists behind each other in one array, which takes a third of the time; `places` are their addresses."""
 

@@ -16,21 +16,27 @@ def can_match() -> bool:
     return library() is not None
 
 
-def matches(
-    text: NDArray[np.int32], context: Sequence[int], shortest: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """See `engine.ngram_cache`: places (n,) in `text`, in one piece, and how many tokens match (n,)."""
-    code = library()
-    assert code is not None
-    places, lengths = np.empty(len(text), np.int32), np.empty(len(text), np.int32)
-    found = code.matches(
-        code.best,
-        text.ctypes.data,
-        len(text),
-        (c_int32 * len(context))(*context),
-        len(context),
-        shortest,
-        places.ctypes.data,
-        lengths.ctypes.data,
-    )
-    return places[:found], lengths[:found]
+class Matches:
+    """Where contexts stand in `text`, which is in one piece and stays as it is."""
+
+    def __init__(self, text: NDArray[np.int32]) -> None:
+        self._text, self._at = text, text.ctypes.data  # asking for an address takes as long as a search
+
+    def __call__(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """See `engine.ngram_cache`: places (n,), and how many tokens match (n,)."""
+        code = library()
+        assert code is not None
+        count, width = len(self._text), len(context)
+        room = np.empty((2, count), np.int32)
+        first = room.ctypes.data
+        found = code.matches(
+            code.best,
+            self._at,
+            count,
+            (c_int32 * width)(*context),
+            width,
+            shortest,
+            first,
+            first + room.nbytes // 2,
+        )
+        return room[0, :found], room[1, :found]

@@ -9,7 +9,7 @@ import torch
 
 from engine import next_token
 from engine.native import library, why_not
-from engine.next_token import ENDS, Around, Open, likeliest, likeliest_of_each
+from engine.next_token import ENDS, Around, Open, likeliest, likeliest_of_each, log_probabilities
 from engine.ngram_cache import NgramCache
 
 VOCAB = 64
@@ -104,3 +104,12 @@ def test_an_end_is_for_the_model_to_say_whatever_followed_elsewhere() -> None:
         assert own[end] == pytest.approx(-math.log(VOCAB), abs=1e-5)
     assert sum(math.exp(value) for value in own.values()) == pytest.approx(1, abs=1e-4)
     assert around.said([60]) is None
+
+
+def test_log_probabilities_of_given_tokens() -> None:
+    logits = random(6).view(2, 3, VOCAB)
+    logits[1, 2] = 200.0  # all alike, and larger than an exponential can take
+    ids = [0, 63, 5, 17, 40, 9]
+    rows = logits.view(6, VOCAB).double().log_softmax(-1)
+    want = [float(row[token]) for row, token in zip(rows, ids, strict=True)]
+    assert log_probabilities(logits, ids) == pytest.approx(want, abs=1e-5)
