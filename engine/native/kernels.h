@@ -9,8 +9,8 @@
  *   TILE_KEYS    keys whose scores are computed together
  *   MIX_LANES, MIX_VECTORS  queries, and vectors of a value, that are added up together
  *   DOT_BF16     1 where pairs of bfloat16 are multiplied and added up by one instruction, else 0
- *   DOT_BYTES(sums, x, weights)  where there is a quick way: adds up products of bytes by fours, those of x without
- *                a sign and up to twice MOST_STEP
+ *   DOT_BYTES(sums, x, weights)  where there is a quick way: adds up products of bytes by fours
+ *   MOST_STEP, ZERO_STEP  there: a byte of x is a step between -MOST_STEP and MOST_STEP, and ZERO_STEP more
  *
  * Matrices lie in panels of 16 outputs, wherever the code runs: see PANEL_BYTES. Likewise 16 queries are taken
  * together. Either is 16 / WIDTH vectors.
@@ -67,10 +67,9 @@ typedef uint8_t NAME(Input);
 typedef float NAME(Input);
 #endif
 #define INPUT NAME(Input)
-#define ZERO_STEP ((int)MOST_STEP + 1)
 
 /* A row of inputs as products take it: x is `to` times the result. Where bytes are multiplied, each row is rounded to
- * MOST_STEP steps of its own, up and down; the bytes are ZERO_STEP more, which gives them no sign. */
+ * MOST_STEP steps of its own, up and down. */
 INLINE float NAME(take_row)(const float *x, INPUT *to, int count) {
 #ifdef DOT_BYTES
     const float shift = 12582912.0f; /* what is added to it is rounded to whole numbers, which are its last bits */
@@ -818,7 +817,6 @@ static int NAME(matches)(const int32_t *text, int count, const int32_t *context,
 }
 
 #undef INPUT
-#undef ZERO_STEP
 #undef Floats
 #undef Unsigned
 #undef Signed

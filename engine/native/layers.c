@@ -15,6 +15,12 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#if defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -26,8 +32,8 @@
 #define MIXED_KEYS 16
 
 /* A matrix (outputs, inputs) is rounded to 127 steps of each output's own, up and down, and lies in panels of 16
- * outputs: what a step of each is, float; the sum of its steps, negative, int32, to take off again what was added to
- * inputs that were to have no sign; and the steps themselves, (inputs / 4, 16, 4) int8. */
+ * outputs: what a step of each is, float; the sum of its steps, negative, int32, to take off again what is added to
+ * inputs where those must have no sign; and the steps themselves, (inputs / 4, 16, 4) int8. */
 #define PANEL_HEAD (2 * LANES * 4)
 #define PANEL_BYTES(inputs) (PANEL_HEAD + (size_t)(inputs) * LANES)
 
@@ -136,6 +142,13 @@ typedef struct {
 #define HAS_AVXVNNI (__GNUC__ >= 12)
 #endif
 
+/* Clang takes it where the whole build may, as on every Mac of this kind. */
+#if defined(__aarch64__) && (defined(__ARM_FEATURE_DOTPROD) || !defined(__clang__))
+#define HAS_DOTPROD 1
+#else
+#define HAS_DOTPROD 0
+#endif
+
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define BEGIN_SET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -162,7 +175,8 @@ typedef struct {
 #undef MIX_VECTORS
 #define WIDTH 8 /* 16 registers */
 #define MIX_VECTORS 2
-#define MOST_STEP 63.0f /* two products of a byte up to 126 and one with a sign are a 16-bit number */
+#define MOST_STEP 63.0f /* two products of a byte up to 127 and one with a sign are a 16-bit number */
+#define ZERO_STEP 64
 #define DOT_BYTES(sums, x, weights)                                                                          \
     ((sums) + (Signed)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)(x), (__m256i)(weights)),              \
                                         _mm256_set1_epi16(1)))
@@ -175,7 +189,9 @@ END_SET
 #if HAS_AVXVNNI
 #undef DOT_BYTES
 #undef MOST_STEP
+#undef ZERO_STEP
 #define MOST_STEP 127.0f
+#define ZERO_STEP 128
 #define DOT_BYTES(sums, x, weights)                                                                          \
     ((Signed)_mm256_dpbusd_avx_epi32((__m256i)(sums), (__m256i)(x), (__m256i)(weights)))
 BEGIN_SET("avx2,fma,avxvnni")
@@ -192,12 +208,14 @@ END_SET
 #undef MIX_VECTORS
 #undef DOT_BYTES
 #undef MOST_STEP
+#undef ZERO_STEP
 #define WIDTH 16 /* 32 registers */
 #define TILE_ROWS 8
 #define TILE_PANELS 2
 #define TILE_KEYS 8
 #define MIX_VECTORS 4
 #define MOST_STEP 63.0f
+#define ZERO_STEP 64
 #define DOT_BYTES(sums, x, weights)                                                                          \
     ((sums) + (Signed)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)(x), (__m512i)(weights)),              \
                                         _mm512_set1_epi16(1)))
@@ -209,7 +227,9 @@ END_SET
 
 #undef DOT_BYTES
 #undef MOST_STEP
+#undef ZERO_STEP
 #define MOST_STEP 127.0f
+#define ZERO_STEP 128
 #define DOT_BYTES(sums, x, weights)                                                                          \
     ((Signed)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(x), (__m512i)(weights)))
 BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")
@@ -225,6 +245,22 @@ BEGIN_SET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,fma")
 #include "kernels.h"
 #undef SET
 END_SET
+
+#elif HAS_DOTPROD
+#define MOST_STEP 127.0f
+#define ZERO_STEP 0 /* both have a sign */
+#define DOT_BYTES(sums, x, weights)                                                                          \
+    ((Signed)vdotq_s32((int32x4_t)(sums), (int8x16_t)(x), (int8x16_t)(weights)))
+#if !defined(__ARM_FEATURE_DOTPROD)
+#pragma GCC push_options
+#pragma GCC target("arch=armv8.2-a+dotprod")
+#endif
+#define SET dotprod
+#include "kernels.h"
+#undef SET
+#if !defined(__ARM_FEATURE_DOTPROD)
+#pragma GCC pop_options
+#endif
 #endif
 
 typedef struct {
@@ -255,6 +291,8 @@ static const Set sets[] = {
     AS_SET(avx512),
     AS_SET(avx512vnni),
     AS_SET(avx512bf16),
+#elif HAS_DOTPROD
+    AS_SET(dotprod),
 #endif
 };
 
@@ -273,6 +311,10 @@ static int has(const char *name) {
     if (!strcmp(name, "avx512")) return avx512;
     if (!strcmp(name, "avx512vnni")) return vnni;
     if (!strcmp(name, "avx512bf16")) return vnni && __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__) && defined(__linux__)
+    if (!strcmp(name, "dotprod")) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+    if (!strcmp(name, "dotprod")) return 1; /* all that Apple has built */
 #endif
     return !strcmp(name, "plain");
 }
