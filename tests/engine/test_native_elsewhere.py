@@ -1,6 +1,6 @@
 """The layers in C on processors that tests do not run on: built for them, run in an emulator, and compared.
 
-Needs a compiler for them and an emulator, Debian's packages gcc-aarch64-linux-gnu and qemu-user. Where they are
+Needs a compiler for them and an emulator: gcc-aarch64-linux-gnu and qemu-user in Debian. Where they are
 missing it is skipped, and only the program itself is tried.
 """
 
