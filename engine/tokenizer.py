@@ -6,7 +6,7 @@ Wraps `tokenizers`; works on any byte-level BPE that has our special tokens. Kno
 from __future__ import annotations
 
 import codecs
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -96,9 +96,7 @@ class Tokenizer:
         """(ids whose bytes begin with `wanted`, ids whose bytes are a shorter start of it)."""
         keys, ids = self._sorted
         first = bisect_left(keys, wanted)
-        last = first
-        while last < len(keys) and keys[last].startswith(wanted):
-            last += 1
+        last = bisect_right(keys, wanted, first, key=lambda piece: piece[: len(wanted)])
         shorter = []
         for length in range(1, len(wanted)):
             at = bisect_left(keys, wanted[:length])

@@ -21,8 +21,9 @@ class Typed:
 
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         self._wanted = text.encode("utf-8", "replace")
-        self._tokenizer = tokenizer
-        self._choices: dict[int, tuple[Tensor, Tensor]] = {}
+        self._tokenizer, self._pieces = tokenizer, tokenizer.pieces
+        self._choices: dict[int, tuple[list[int], list[int]]] = {}
+        self._tensors: dict[int, Tensor] = {}
 
     def __call__(self, logits: Tensor, canvases: Tensor, positions: Tensor) -> Tensor:
         """Turns everything off in `logits` (rows, vocab) that contradicts the text.
@@ -37,16 +38,20 @@ class Typed:
             if done < len(self._wanted):
                 token, completes = self._narrow(logits[row], done)
                 forced[row] = not completes
-                done = len(self._wanted) if completes else done + len(self._tokenizer.pieces[token])
+                done = len(self._wanted) if completes else done + len(self._pieces[token])
         return forced
 
     def allowed(self, written: Sequence[int]) -> list[int] | None:
         """The ids that may follow `written`, tokens that agree with the text; None where any may."""
-        done = sum(len(self._tokenizer.pieces[token]) for token in written)
+        done = 0
+        for token in written:
+            if done >= len(self._wanted):
+                return None
+            done += len(self._pieces[token])
         if done >= len(self._wanted):
             return None
-        ids: list[int] = torch.cat(self._at(done, torch.device("cpu"))).tolist()
-        return ids
+        completing, shorter = self._at(done)
+        return [*completing, *shorter]
 
     def _narrow(self, logits: Tensor, done: int) -> tuple[int, bool]:
         """Leave in one position's `logits` (vocab,) what agrees with the text from byte `done` on.
@@ -54,23 +59,23 @@ class Typed:
         Returns the likeliest of it, and whether that completes the text. If it does not it is all that is
         left, since the next position goes on from exactly this token.
         """
-        completing, shorter = self._at(done, logits.device)
-        allowed = torch.cat((completing, shorter))
+        completing, shorter = self._at(done)
+        if done not in self._tensors:  # every step asks again
+            self._tensors[done] = torch.tensor([*completing, *shorter], device=logits.device)
+        allowed = self._tensors[done]
         best = int(logits[allowed].argmax())
         completes = best < len(completing)
-        keep = completing if completes else allowed[best : best + 1]
+        keep = allowed[: len(completing)] if completes else allowed[best : best + 1]
         kept = logits[keep]
         logits.fill_(OFF)
         logits[keep] = kept
         return int(allowed[best]), completes
 
-    def _at(self, done: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _at(self, done: int) -> tuple[list[int], list[int]]:
+        """The ids that complete the text from byte `done` on, and those that are a shorter start of it."""
         if done not in self._choices:
             completing, shorter = self._tokenizer.continuing(self._wanted[done:])
             # A line ending with less indentation is another line, not a part of this one's.
             whole = completing and self._wanted[done:].startswith(b"\n")
-            self._choices[done] = (
-                torch.tensor(completing, dtype=torch.long, device=device),
-                torch.tensor([] if whole else shorter, dtype=torch.long, device=device),
-            )
+            self._choices[done] = completing, [] if whole else shorter
         return self._choices[done]
