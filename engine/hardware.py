@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -91,16 +92,24 @@ def fast_dtype() -> torch.dtype:
 
 @torch.inference_mode()
 def seconds_per_product(
-    dtype: torch.dtype, rows: int = _ROWS, inputs: int = _IN, outputs: int = _OUT, *, best: bool = True
+    dtype: torch.dtype,
+    rows: int = _ROWS,
+    inputs: int = _IN,
+    outputs: int = _OUT,
+    *,
+    best: bool = True,
+    prepare: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None,
 ) -> float:
     """How long a product (rows, inputs) x (inputs, outputs) takes in `dtype` as a packed model does it.
 
-    The best of a few trials is the machine's own speed, the mean what there is of it just now.
+    The best of a few trials is the machine's own speed, the mean what there is of it just now. With `prepare`
+    it is the product that that makes of a weight (outputs, inputs).
     """
-    matrix = Matrix(torch.zeros(outputs, inputs), dtype)
+    weight = torch.zeros(outputs, inputs)
+    product = Matrix(weight, dtype) if prepare is None else prepare(weight)
     x = torch.zeros(rows, inputs, dtype=dtype)
-    matrix(x)  # warms up
-    trials = [_seconds(matrix, x) for _ in range(_TRIALS)]
+    product(x)  # warms up
+    trials = [_seconds(product, x) for _ in range(_TRIALS)]
     return min(trials) if best else sum(trials) / len(trials)
 
 
@@ -118,7 +127,7 @@ def keep_freed_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def _seconds(matrix: Matrix, x: Tensor) -> float:
+def _seconds(product: Callable[[Tensor], Tensor], x: Tensor) -> float:
     began = time.perf_counter()
-    matrix(x)
+    product(x)
     return time.perf_counter() - began

@@ -6,11 +6,13 @@ Knows nothing of files, of holes or of how results are shown.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -22,6 +24,9 @@ from engine.causal import write_greedily
 from engine.denoiser import Plan, denoise
 from engine.hardware import PRODUCT_SIZE, seconds_per_product
 from engine.inprocess import InProcessEngine
+from engine.native import library
+from engine.native.gemma import NativeGemma
+from engine.native.matrix import NativeMatrix
 from engine.network import Network
 
 _SUMMED_BYTES = 64 * 2**20
@@ -30,7 +35,9 @@ _SUMMED_BYTES = 64 * 2**20
 @dataclass(frozen=True, kw_only=True)
 class Floor:
     """The least a step of some canvases can take: its operations at this machine's measured rate for
-    products of matrices, its bytes at its measured bandwidth."""
+    products of matrices, its bytes at its measured bandwidth.
+
+    Products are those of the network, or of torch in bfloat16: a floor for whoever does not know of bytes."""
 
     operations: float
     operations_per_s: float
@@ -76,26 +83,16 @@ class Meter:
         write_greedily(self._engine._network, cache, self._prompt, tokens, to_the_limit=True)
         return 1e3 * (time.perf_counter() - began)
 
-    def floor(self, *, canvas_tokens: int, candidates: int) -> Floor:
+    def floor(self, *, canvas_tokens: int, candidates: int, in_bfloat16: bool = False) -> Floor:
         """The floor of one step behind this meter's prompt."""
-        network = self._engine._network
-        config, rows = network.config, canvas_tokens * candidates
-        keys = len(self._prompt) + canvas_tokens
-        heads = config.num_attention_heads
-        attention = sum(4 * rows * keys * heads * layer.head_dim for layer in config.layers)
+        config, rows = self._engine._network.config, canvas_tokens * candidates
         # The embedding serves twice: for the logits and for the mean embeddings.
-        parameters = network.size + config.vocab_size * config.hidden_size
-        with _torch_threads(network.threads):
-            product_s = seconds_per_product(network.dtype, rows, config.hidden_size, 4 * config.hidden_size)
-            bandwidth = self._bandwidth()
-        return Floor(
-            operations=2.0 * rows * parameters + attention,
-            operations_per_s=2.0 * rows * 4 * config.hidden_size**2 / product_s,
-            bytes=float(network.size * network.dtype.itemsize),
-            bytes_per_s=bandwidth,
-        )
+        parameters = self._engine._network.size + config.vocab_size * config.hidden_size
+        arithmetic = _Arithmetic(self._engine._network, in_bfloat16=in_bfloat16)
+        rate = arithmetic.rate(rows, config.hidden_size, 4 * config.hidden_size)
+        return self._floor(rows, len(self._prompt) + canvas_tokens, parameters, rate, arithmetic)
 
-    def passes_floor(self, run: Callable[[], object]) -> tuple[int, float]:
+    def passes_floor(self, run: Callable[[], object], *, in_bfloat16: bool = False) -> tuple[int, float]:
         """How many passes through the layers `run` makes, and the least milliseconds they can take together.
 
         That is of each the longer of its operations, at the rate of large products, and its bytes.
@@ -107,22 +104,21 @@ class Meter:
             run()
         finally:
             self._engine._network = network
-        with _torch_threads(network.threads):
-            product_s, bandwidth = seconds_per_product(network.dtype), self._bandwidth()
-        config = network.config
-        floors = [
-            Floor(
-                operations=2.0 * rows * network.size
-                + sum(
-                    4 * rows * keys * config.num_attention_heads * layer.head_dim for layer in config.layers
-                ),
-                operations_per_s=2.0 * PRODUCT_SIZE / product_s,
-                bytes=float(network.size * network.dtype.itemsize),
-                bytes_per_s=bandwidth,
-            )
-            for rows, keys in watched.passes
-        ]
+        arithmetic = _Arithmetic(network, in_bfloat16=in_bfloat16)
+        rate = arithmetic.rate()
+        floors = [self._floor(rows, keys, network.size, rate, arithmetic) for rows, keys in watched.passes]
         return len(floors), sum(floor.ms for floor in floors)
+
+    def _floor(self, rows: int, keys: int, parameters: int, rate: float, arithmetic: _Arithmetic) -> Floor:
+        network = self._engine._network
+        heads = network.config.num_attention_heads
+        attention = sum(4 * rows * keys * heads * layer.head_dim for layer in network.config.layers)
+        return Floor(
+            operations=2.0 * rows * parameters + attention,
+            operations_per_s=rate,
+            bytes=float(network.size * arithmetic.weight_bytes),
+            bytes_per_s=self._bandwidth(),
+        )
 
     def _bandwidth(self) -> float:
         """The most that was ever measured here: other programs only make it less."""
@@ -151,6 +147,23 @@ class Meter:
         cache = self._engine._pool.best(self._prompt)
         encode_prefix(self._engine._network, cache, self._prompt)
         return cache
+
+
+class _Arithmetic:
+    """Products as a network does them, or as torch does in bfloat16."""
+
+    def __init__(self, network: Network, *, in_bfloat16: bool) -> None:
+        own = None if in_bfloat16 or not isinstance(network, NativeGemma) else library()
+        self._threads = network.threads
+        self._dtype = torch.bfloat16 if in_bfloat16 else network.dtype if own is None else torch.float32
+        self._prepare = None if own is None else partial(NativeMatrix, library=own)
+        self.weight_bytes = self._dtype.itemsize if own is None else 1
+
+    def rate(self, *shape: int) -> float:
+        """Operations a second in products of a shape (rows, inputs, outputs), a large one if none is said."""
+        size = math.prod(shape) if shape else PRODUCT_SIZE
+        with _torch_threads(self._threads):
+            return 2.0 * size / seconds_per_product(self._dtype, *shape, prepare=self._prepare)
 
 
 class _Watched:

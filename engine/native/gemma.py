@@ -5,10 +5,11 @@ Knows nothing of caches, sampling or files; what rows look at is told by `engine
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import Array, byref, c_int32, pointer
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -132,23 +133,22 @@ class NativeGemma(Ends):
         config, threads = self.config, self._library.threads
         columns = max(at) + n
         its = self._pass(memory, b, n, at, columns, causal=True, encoder=True)
-        tokens = np.array(ids, np.int32)
-        source = None if sources is None else np.array(sources, np.int32)
-        x = np.empty((b, n, config.hidden_size), np.float32)
-        logits = np.empty((b, n, config.vocab_size), np.float32)
+        tokens = array("i", chain.from_iterable(ids))
+        source = None if sources is None else array("i", sources)
+        x, logits = torch.empty(b, n, config.hidden_size), torch.empty(b, n, config.vocab_size)
         reading = Reading(
-            tokens=tokens.ctypes.data,
-            source=None if source is None else source.ctypes.data,
+            tokens=tokens.buffer_info()[0],
+            source=None if source is None else source.buffer_info()[0],
             embedding=self._embedding.data_ptr(),
             head=self._head.panels.data_ptr(),
-            x=x.ctypes.data,
-            logits=logits.ctypes.data,
+            x=x.data_ptr(),
+            logits=logits.data_ptr(),
             cap=config.final_logit_softcapping,
             vocab=config.vocab_size,
         )
         with self._scratch.of(self._library.reading_scratch_floats(byref(its), threads)) as scratch:
             self._library.read(byref(its), byref(reading), self._set, scratch, threads)
-        return torch.from_numpy(logits)
+        return logits
 
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
