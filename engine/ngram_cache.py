@@ -79,12 +79,17 @@ class NgramCache:
         return [*wider, *(counts for counts in own if counts)]
 
     def draft(self, context: Sequence[int], limit: int) -> list[int]:
-        """What followed the longest match of the end of `context` the last time, at most `limit` tokens."""
+        """What followed the longest match of the end of `context` the last time, at most `limit` tokens.
+
+        After a match of one token at most one, and twice as many for each token more: what followed a single
+        token comes again in one of four cases, what followed six in nine of ten.
+        """
         places, lengths = self._matches(context, 1)
         if not len(places):
             return []
-        last = places[lengths == lengths.max()][-1]
-        following: list[int] = self._tokens[last : last + limit].tolist()
+        longest = int(lengths.max())
+        last = places[lengths == longest][-1]
+        following: list[int] = self._tokens[last : last + min(limit, 2 ** (longest - 1))].tolist()
         return following[: following.index(_BREAK)] if _BREAK in following else following
 
     def _matches(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -83,7 +83,8 @@ def test_no_ngram_spans_two_texts() -> None:
         ([9, 2, 3], 8, [5]),  # the later of two places that match equally well
         ([0, 1, 2, 3], 2, [4, 1]),
         ([3, 5], 8, []),  # the text ends there
-        ([2], 8, [3, 5]),  # one token will do for a guess
+        ([2], 8, [3]),  # one token is good for a guess at one
+        ([4, 1], 8, [2, 3]),  # two for one at two
         ([7, 7], 8, []),
     ],
 )
