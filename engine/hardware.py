@@ -61,7 +61,7 @@ def fastest(model: DiffusionGemma, *, fp8_prefixes: bool = False) -> Network:
 
 
 def give_back_freed_memory() -> None:
-    """Return to the system what loading needed and running does not; without glibc nothing happens."""
+    """Return to the system what lies unused between what is in use; without glibc nothing happens."""
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
