@@ -135,25 +135,22 @@ class NativeGemma(Ends):
         its = self._pass(memory, b, n, at, columns, causal=True, encoder=True)
         tokens = array("i", chain.from_iterable(ids))
         source = None if sources is None else array("i", sources)
-        # By numpy: in what torch takes, aligned, a heap that several threads share comes to have more holes.
-        logits = np.empty((b, n, config.vocab_size), np.float32)
-        floats, x_floats = (
-            self._library.reading_scratch_floats(byref(its), threads),
-            b * n * config.hidden_size,
-        )
-        with self._scratch.of(floats + x_floats) as scratch:
+        logits = torch.empty(b, n, config.vocab_size)
+        x_floats = b * n * config.hidden_size
+        floats = x_floats + self._library.reading_scratch_floats(byref(its), threads)
+        with self._scratch.of(floats) as scratch:
             reading = Reading(
                 tokens=tokens.buffer_info()[0],
                 source=None if source is None else source.buffer_info()[0],
                 embedding=self._embedding.data_ptr(),
                 head=self._head.panels.data_ptr(),
                 x=scratch,
-                logits=logits.ctypes.data,
+                logits=logits.data_ptr(),
                 cap=config.final_logit_softcapping,
                 vocab=config.vocab_size,
             )
             self._library.read(byref(its), byref(reading), self._set, scratch + 4 * x_floats, threads)
-        return torch.from_numpy(logits)
+        return logits
 
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""

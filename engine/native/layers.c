@@ -323,7 +323,9 @@ static int has(const char *name) {
 EXPORT int infill_sets(void) { return sizeof sets / sizeof *sets; }
 
 /* The name of one, and NULL where this processor does not have it. */
-EXPORT const char *infill_set(int set) { return set >= 0 && set < infill_sets() && has(sets[set].name) ? sets[set].name : 0; }
+EXPORT const char *infill_set(int set) {
+    return set >= 0 && set < infill_sets() && has(sets[set].name) ? sets[set].name : 0;
+}
 
 /* Scratch of some tokens, in floats. */
 static size_t part_floats(const Pass *pass, int tokens) {
