@@ -1,4 +1,4 @@
-"""What this machine computes fastest with: the layout of a model, its number format, threads, the allocator.
+"""What this machine computes fastest with: the layout of a model, its number format, threads.
 
 Chosen by measuring, at load: processors do not say reliably what they are fast at. Knows nothing of what a
 model computes.
@@ -6,8 +6,6 @@ model computes.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import time
 from collections.abc import Callable
 
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from engine.folded import can_fold
 from engine.graphs import GraphedGemma
+from engine.heap import keep_freed_memory
 from engine.matrix import Matrix
 from engine.model import DiffusionGemma
 from engine.native import library
@@ -32,10 +31,6 @@ PRODUCT_SIZE = _ROWS * _IN * _OUT
 _TRIALS = 7
 _WORTH = 0.75
 """A less precise format has to take at most this share of the time."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them
-_KEPT_BYTES = 32 * 2**20
-_LARGE_BYTES = 16 * 2**20
 
 
 def fastest(model: DiffusionGemma, *, fp8_prefixes: bool = False) -> Network:
@@ -58,12 +53,6 @@ def fastest(model: DiffusionGemma, *, fp8_prefixes: bool = False) -> Network:
     torch.set_num_threads(1)
     code.most_threads = threads
     return NativeGemma(model, dtype, code)
-
-
-def give_back_freed_memory() -> None:
-    """Return to the system what lies unused between what is in use; without glibc nothing happens."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def fast_threads(most: int) -> int:
@@ -111,20 +100,6 @@ def seconds_per_product(
     product(x)  # warms up
     trials = [_seconds(product, x) for _ in range(_TRIALS)]
     return min(trials) if best else sum(trials) / len(trials)
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next step instead of giving it back to the system.
-
-    Every step needs the same few buffers again, and fetching them page by page takes longer than filling
-    them. Without glibc nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _seconds(product: Callable[[Tensor], Tensor], x: Tensor) -> float:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.canvases import Spans, by_score, canvases_of, middles_of
+from engine.heap import give_back_freed_memory
 from engine.request import (
     CANVAS_LENGTHS,
     Canvas,
@@ -83,7 +84,7 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     import torch
 
     from engine.gemma_chat import prompts_of
-    from engine.hardware import fastest, give_back_freed_memory
+    from engine.hardware import fastest
     from engine.memory import holding_for
     from engine.open_tokenizer import open_tokenizer
     from engine.weights import load_model
@@ -290,7 +291,6 @@ class InProcessEngine:
         import torch
 
         from engine.cache import encode_prefix
-        from engine.hardware import give_back_freed_memory
         from engine.prompts import lay_out
 
         while not self._lock.acquire(timeout=_LOOK_S):

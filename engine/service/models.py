@@ -7,10 +7,8 @@ for every request: while a newly chosen model loads, the one before it goes on s
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
+from engine.heap import give_back_freed_memory
 from engine.request import Engine, EngineInfo
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ class Models:
         there.engines.clear()
         gc.unfreeze()
         _set_aside()
-        _give_back()
+        give_back_freed_memory()
 
     def _report(self, name: str, line: str) -> None:
         for wanted, listener in self._listeners:
@@ -191,11 +190,3 @@ def _set_aside() -> None:
     during which no request goes on."""
     gc.collect()
     gc.freeze()
-
-
-def _give_back() -> None:
-    """Have the allocator return what it holds on to; without this the process stays as large as it was."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
