@@ -49,6 +49,13 @@ _PRIOR = {
 has to gain much more than what adds, and dropping the rest of a line is a last resort."""
 
 
+_WITHIN_A_LINE = -1.5
+"""Nats, likewise, for a closing bracket with more behind it on its line than punctuation: it is the last one
+of a line that is forgotten. `f(a, g(b);` otherwise becomes `f(a, g)(b);` as easily as `f(a, g(b));`."""
+
+_PUNCTUATION = " \t;:,.)]}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Broken:
     """A place that does not parse: `offset` is where, and `fixes` are what to do, best first."""
@@ -137,8 +144,15 @@ def _weighed(
 ) -> list[Ranked]:
     """The candidates by what they gain and by their sort."""
     ranked = rank(engine, document, candidates, cancelled)
-    weighed = [Ranked(edit=r.edit, gain=r.gain + _PRIOR.get(r.edit.how, 0.0)) for r in ranked]
+    weighed = [Ranked(edit=r.edit, gain=r.gain + _prior(document.text, r.edit)) for r in ranked]
     return sorted(weighed, key=lambda r: r.gain, reverse=True)
+
+
+def _prior(text: str, edit: Edit) -> float:
+    prior = _PRIOR.get(edit.how, 0.0)
+    if edit.how == "closing bracket" and text[edit.end : line_end(text, edit.end)].strip(_PUNCTUATION):
+        prior += _WITHIN_A_LINE
+    return prior
 
 
 def _one_by_one(
@@ -190,9 +204,9 @@ def _distinct(document: Document, ranked: list[Ranked]) -> Iterator[Ranked]:
     """Each resulting text once."""
     seen: set[str] = set()
     for one in ranked:
-        around = document.text[: one.edit.start][-40:] + one.edit.text + document.text[one.edit.end :][:40]
-        if around not in seen:
-            seen.add(around)
+        text = one.edit.applied(document.text)  # of two brackets side by side either may be the new one
+        if text not in seen:
+            seen.add(text)
             yield one
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import inprocess
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
 from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
@@ -80,6 +81,19 @@ def test_a_result_does_not_depend_on_what_was_asked_before(engine: InProcessEngi
     assert [canvas.text for canvas in list(engine.denoise(request, threading.Event()))[-1].canvases] == [
         canvas.text for canvas in fresh
     ]
+
+
+def test_freed_memory_goes_back_now_and_then(
+    engine: InProcessEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[int] = []
+    monkeypatch.setattr(inprocess, "_GIVE_BACK_EVERY", 3)
+    monkeypatch.setattr(inprocess, "give_back_freed_memory", lambda: returned.append(1))
+    lane = engine.sibling()
+    for served in range(1, 8):
+        request = DenoiseRequest(prompt=Prompt(prefix=f"x = {served}"), canvas_tokens=32, max_steps=1)
+        list(lane.denoise(request, threading.Event()))
+        assert len(returned) == served // 3
 
 
 def test_an_empty_prompt_is_served(engine: InProcessEngine) -> None:

@@ -45,6 +45,24 @@ def test_a_slip_is_undone(broken: str, whole: str) -> None:
     assert [one.fixes[0].edit.applied(broken) for one in found] == [whole]
 
 
+@pytest.mark.parametrize(
+    ("language", "broken", "whole"),
+    [
+        ("javascript", "g(1);\nlog('a', total([1, 2]);\n", "g(1);\nlog('a', total([1, 2]));\n"),
+        ("python", "y = 1\nx = f(a, g(b)\n", "y = 1\nx = f(a, g(b))\n"),
+    ],
+)
+def test_of_equally_likely_brackets_the_last_is_what_was_forgotten(
+    language: str, broken: str, whole: str
+) -> None:
+    engine = ScriptedEngine(["("], score=lambda _middle: -1.0)
+    document = Document(broken, language)
+    (found,) = fix_syntax(engine, document, 0, len(broken), cancelled=NEVER, most=9)
+    texts = [fix.edit.applied(broken) for fix in found.fixes]
+    assert texts[0] == whole
+    assert len(set(texts)) == len(texts) > 1  # each of them once, wherever its bracket was put
+
+
 def test_several_slips_of_a_function_are_undone_together() -> None:
     broken = "def f(a:\n    for x in a\n        print(x)\n"
     whole = "def f(a):\n    for x in a:\n        print(x)\n"
