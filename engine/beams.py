@@ -24,7 +24,7 @@ from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
 from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
 from engine.network import Network
-from engine.next_token import Around, Open, likeliest
+from engine.next_token import Around, Open
 from engine.ngram_cache import NgramCache
 from engine.special import Special
 
@@ -166,15 +166,15 @@ class _Beams:
         rows = [
             Open(
                 at=beam.source * logits.shape[1] + depth,
+                written=beam.row.ids,
                 total=beam.total,
-                said=self._around.said(beam.row.ids),
                 allowed=self._rules.allowed(beam.row.ids),
             )
             for beam in self._open
         ]
         found: dict[tuple[int, bool, int], _Beam] = {}
         barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
-        top = likeliest(logits, rows, _LOOKED_AT * self._width)
+        top = self._around.likeliest(logits, rows, _LOOKED_AT * self._width)
         first, best = top[0][0], -math.inf  # of all, and of those that are not barred
         for total, index, token in top:
             if total < best - self._margin:  # no use

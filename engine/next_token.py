@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.native import likeliest as compiled
+from engine.native.likeliest import Chooser
 from engine.native.sampling import can_choose
 from engine.ngram_cache import LONGEST, Mixture, NgramCache
 from engine.special import Special
@@ -29,17 +30,17 @@ _LEAST = 1e-30
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
-    """A row whose next token is asked for: the index `at` of its logits, the log-probability `total` of what
-    it has so far, what the text around has `said` of it, and the ids that are `allowed`; None is any."""
+    """A row whose next token is asked for: the index `at` of its logits, the tokens `written` so far, their
+    log-probability `total`, and the ids that are `allowed` next; None is any."""
 
     at: int
+    written: Sequence[int] = ()
     total: float = 0.0
-    said: Mixture | None = None
     allowed: Sequence[int] | None = None
 
 
 class Around:
-    """What the text around says of what comes next behind a prompt, special tokens included."""
+    """What comes next behind a prompt, special tokens included, by the model and by the text around it."""
 
     def __init__(self, prompt: Sequence[int], ngrams: NgramCache | None) -> None:
         end = len(prompt)
@@ -47,25 +48,38 @@ class Around:
             end -= 1
         self.before = prompt[:end]
         self._ngrams, self._context = ngrams, self.before[-LONGEST:]
+        self._in_c: Chooser | None = None
 
-    def said(self, written: Sequence[int]) -> Mixture | None:
-        """What it says of what follows `written`; None where it has no say."""
+    def likeliest(self, logits: Tensor, rows: Sequence[Open], count: int) -> list[Found]:
+        """The `count` likeliest next tokens of all `rows`, the best first; fewer where fewer are allowed.
+
+        `logits` (.., vocab) float32 are the model's; they count as laid out in rows.
+        """
+        return self._likeliest(logits, rows, count, apart=False)[0]
+
+    def likeliest_of_each(self, logits: Tensor, rows: Sequence[Open], count: int) -> list[list[Found]]:
+        """The `count` likeliest next tokens of each of `rows`; see `likeliest`."""
+        return self._likeliest(logits, rows, count, apart=True)
+
+    def _likeliest(
+        self, logits: Tensor, rows: Sequence[Open], count: int, *, apart: bool
+    ) -> list[list[Found]]:
+        vocab = logits.shape[-1]
+        logits = logits.reshape(-1, vocab)
+        contexts = [self._before(row) for row in rows]
+        if can_choose(logits):
+            if self._in_c is None:
+                texts = self._ngrams.texts_in_c if self._ngrams is not None else []
+                self._in_c = Chooser(texts, vocab, ENDS)
+            return self._in_c.likeliest(logits, rows, contexts, count, apart=apart)
+        said = self._ngrams.said if self._ngrams is not None else _nothing
+        return _in_torch(logits, rows, [said(context) for context in contexts], count, apart=apart)
+
+    def _before(self, row: Open) -> Sequence[int]:
+        """The last tokens before the row's next one; none where nobody asks for them."""
         if self._ngrams is None:
-            return None
-        return self._ngrams.said([*self._context, *written[-LONGEST:]][-LONGEST:])
-
-
-def likeliest(logits: Tensor, rows: Sequence[Open], count: int) -> list[Found]:
-    """The `count` likeliest next tokens of all `rows`, the best first; fewer where fewer are allowed.
-
-    `logits` (.., vocab) float32 are the model's; they count as laid out in rows.
-    """
-    return _likeliest(logits, rows, count, apart=False)[0]
-
-
-def likeliest_of_each(logits: Tensor, rows: Sequence[Open], count: int) -> list[list[Found]]:
-    """The `count` likeliest next tokens of each of `rows`; see `likeliest`."""
-    return _likeliest(logits, rows, count, apart=True)
+            return ()
+        return [*self._context, *row.written[-LONGEST:]][-LONGEST:]
 
 
 def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
@@ -78,14 +92,17 @@ def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
     return values
 
 
-def _likeliest(logits: Tensor, rows: Sequence[Open], count: int, *, apart: bool) -> list[list[Found]]:
-    logits = logits.reshape(-1, logits.shape[-1])
-    if can_choose(logits):
-        return compiled.likeliest(logits, rows, count, ENDS, apart=apart)
+def _nothing(_context: Sequence[int]) -> None:
+    return None
+
+
+def _in_torch(
+    logits: Tensor, rows: Sequence[Open], said: Sequence[Mixture | None], count: int, *, apart: bool
+) -> list[list[Found]]:
     own = logits[torch.tensor([row.at for row in rows], device=logits.device)].log_softmax(-1)
-    for log_p, row in zip(own, rows, strict=True):
-        if row.said is not None:
-            _mix_in(log_p, *row.said)
+    for log_p, row, mixture in zip(own, rows, said, strict=True):
+        if mixture is not None:
+            _mix_in(log_p, *mixture)
         if row.allowed is not None:
             _only(log_p, row.allowed)
     own += torch.tensor([row.total for row in rows], device=own.device)[:, None]

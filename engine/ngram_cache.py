@@ -19,6 +19,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.native.compiled import Text
 from engine.native.matches import Matches, can_match
 
 SHORTEST, LONGEST = 4, 6
@@ -52,7 +53,13 @@ class NgramCache:
         parts = [np.asarray(text, dtype=np.int32) for text in texts if len(text)]
         gap = np.array([_BREAK], dtype=np.int32)
         self._tokens: NDArray[np.int32] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
-        self._matches_in_c = Matches(self._tokens)
+        self._matches_in_c = Matches(self._tokens, silent)
+
+    @property
+    def texts_in_c(self) -> list[Text]:
+        """What there is to look up, for the library, the widest first; as long as this cache lives."""
+        wider = self._wider.texts_in_c if self._wider is not None else []
+        return [*wider, self._matches_in_c.text]
 
     def said(self, context: Sequence[int]) -> Mixture | None:
         """What mixing a distribution with what followed the end of `context` makes of it; None where nothing

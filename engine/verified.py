@@ -23,7 +23,7 @@ from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
 from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
 from engine.network import Network
-from engine.next_token import Around, Found, Open, likeliest, likeliest_of_each
+from engine.next_token import Around, Found, Open
 from engine.ngram_cache import NgramCache
 from engine.special import Special
 
@@ -71,7 +71,7 @@ class _Greedy:
         self._drafts = Drafts(propose, self._around.before, rules, plan.length)
         first = self._asked([], 0)
         self.rows = []
-        for found in likeliest(model.logits(last_state(model, cache)), [first], plan.batch):
+        for found in self._around.likeliest(model.logits(last_state(model, cache)), [first], plan.batch):
             self.rows.append(row := Row())
             _add(row, found, first)
             row.settle(rules, plan.length)
@@ -102,7 +102,7 @@ class _Greedy:
             ]
             for index, (row, draft) in enumerate(zip(rows, drafts, strict=True))
         ]
-        best = iter(likeliest_of_each(logits, [*chain.from_iterable(asked)], 1))
+        best = iter(self._around.likeliest_of_each(logits, [*chain.from_iterable(asked)], 1))
         for row, draft, of_row in zip(rows, drafts, asked, strict=True):
             self._verify(row, draft, [(one, next(best)[0]) for one in of_row])
             row.settle(self._rules, self._plan.length)
@@ -111,7 +111,7 @@ class _Greedy:
 
     def _asked(self, written: Sequence[int], at: int) -> Open:
         """What to ask of the logits `at` an index, which are of what follows `written`."""
-        return Open(at=at, said=self._around.said(written), allowed=self._rules.allowed(written))
+        return Open(at=at, written=written, allowed=self._rules.allowed(written))
 
     def _verify(self, row: Row, draft: Sequence[int], likeliest: Sequence[tuple[Open, Found]]) -> None:
         """Take the draft's tokens for as long as they are the likeliest, and the likeliest one after them."""

@@ -99,13 +99,22 @@ class Draws(Structure):
     )
 
 
+class Text(Structure):
+    """See `Text` in layers.c."""
+
+    _fields_ = (("tokens", c_void_p), ("silent", c_void_p), ("count", c_int32))
+
+
 class Likeliest(Structure):
     """See `Likeliest` in layers.c."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("logits", "at", "total", "share", "said_from", "said", "added")),
-        *((name, c_void_p) for name in ("allowed_count", "allowed", "end", "room", "best", "row", "token")),
-        *((name, c_int32) for name in ("rows", "vocab", "ends", "count", "apart")),
+        *((name, c_void_p) for name in ("logits", "at", "total", "width", "context")),
+        ("text", POINTER(Text)),
+        *((name, c_void_p) for name in ("allowed_count", "allowed", "end", "places", "lengths")),
+        *((name, c_void_p) for name in ("seen", "said", "added", "own", "best", "row", "token")),
+        ("base_weight", c_float),
+        *((name, c_int32) for name in ("shortest", "rows", "vocab", "texts", "ends", "count", "apart")),
     )
 
 
@@ -138,8 +147,8 @@ class Library:
             function.restype = None
         # Other threads of the interpreter do not go on meanwhile: taking turns would take longer.
         short = ctypes.PyDLL(path)
-        text, context = (c_void_p, c_int), (POINTER(c_int32), c_int)
-        short.infill_matches.argtypes = [c_int, *text, *context, c_int, c_void_p, c_void_p]
+        context = POINTER(c_int32), c_int
+        short.infill_matches.argtypes = [c_int, POINTER(Text), *context, c_int, c_void_p, c_void_p]
         short.infill_matches.restype = c_int
         names = {number: code.infill_set(number) for number in range(code.infill_sets())}
         self.sets: dict[int, str] = {

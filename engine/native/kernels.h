@@ -729,24 +729,82 @@ static void NAME(log_probabilities)(const float *logits, const int32_t *tokens, 
     }
 }
 
-/* Have what was said of a row's next token in its logits, `whole` being their logarithm of the sum: what is to be
- * added to them for log-probabilities. What it overwrites goes to `room`, the ends' first. */
-static float NAME(mix_in)(const Likeliest *of, int r, float *row, float whole, float *room) {
-    int from = of->said_from[r], to = of->said_from[r + 1];
-    float share = of->share[r], moved = logf(share), going_on = 1.0f;
-    for (int e = 0; e < of->ends; e++) {
-        room[e] = row[of->end[e]];
-        going_on -= expf(room[e] - whole);
+/* Where a context's last tokens stand in a text, at least `shortest` of them: the places behind, how many there are. */
+static int NAME(matches)(const Text *of, const int32_t *context, int width, int shortest, int32_t *places,
+                         int32_t *lengths) {
+    const int32_t *text = of->tokens;
+    int count = of->count, found = 0, last = context[width - 1];
+    for (int from = 0; from < count - 1; from += LANES) {
+        int some = count - 1 - from < LANES ? count - 1 - from : LANES, any = some < LANES;
+        for (int i = 0; i < LANES && some == LANES; i++) any |= text[from + i] == last;
+        for (int i = from; any && i < from + some; i++) {
+            if (text[i] != last || text[i + 1] < 0) continue;
+            int length = 1;
+            while (length < width && length <= i && text[i - length] == context[width - 1 - length]) length++;
+            if (length < shortest) continue;
+            places[found] = i + 1;
+            lengths[found++] = length;
+        }
     }
-    for (int i = from; i < to; i++) {
-        float *at = row + of->said[i];
-        room[of->ends + i - from] = *at;
-        float p = expf(*at - whole) * share + of->added[i] * going_on;
+    return found;
+}
+
+/* What followed a context's last tokens in the texts: the tokens go to `said`, what is to be added to the probability
+ * of each to `added`, and to `share` which part of its own every token keeps. How many tokens there are. */
+static int NAME(say)(const Likeliest *of, const int32_t *context, int width, float *share) {
+    int said = 0;
+    *share = 1.0f;
+    for (const Text *text = of->text; text < of->text + of->texts && width >= of->shortest; text++) {
+        int places = NAME(matches)(text, context, width, of->shortest, of->places, of->lengths);
+        for (int length = of->shortest, known = 1; known; length++) {
+            int kinds = 0, seen = 0;
+            known = 0;
+            for (int i = 0; i < places; i++) {
+                if (of->lengths[i] < length) continue;
+                known = 1;
+                int token = text->tokens[of->places[i]];
+                if (text->silent && text->silent[token]) continue;
+                if (!of->seen[token] && !(of->added[token] > 0)) of->said[said++] = token;
+                kinds += !of->seen[token]++;
+                seen++;
+            }
+            float base = of->base_weight * kinds, whole = base + seen;
+            if (!seen) continue;
+            *share *= base / whole;
+            for (int i = 0; i < said; i++) {
+                int token = of->said[i];
+                of->added[token] = of->added[token] * (base / whole) + of->seen[token] / whole;
+                of->seen[token] = 0;
+            }
+        }
+    }
+    return said;
+}
+
+/* Have what was said of `said` next tokens in a row's logits, `whole` being their logarithm of the sum: what is to be
+ * added to them for log-probabilities. What they were goes to `own`, the ends' first. */
+static float NAME(mix_in)(const Likeliest *of, int said, float share, float *row, float whole) {
+    float *own = of->own, moved = logf(share), going_on = 1.0f;
+    for (int e = 0; e < of->ends; e++) {
+        own[e] = row[of->end[e]];
+        going_on -= expf(own[e] - whole);
+    }
+    for (int i = 0; i < said; i++) {
+        float *at = row + of->said[i], *added = of->added + of->said[i];
+        own[of->ends + i] = *at;
+        float p = expf(*at - whole) * share + *added * going_on;
         *at = logf(p > LEAST ? p : LEAST) + whole - moved;
+        *added = 0;
     }
     /* Where a text ends is for the model to say. */
-    for (int e = 0; e < of->ends; e++) row[of->end[e]] = room[e] - moved;
+    for (int e = 0; e < of->ends; e++) row[of->end[e]] = own[e] - moved;
     return moved - whole;
+}
+
+/* What `mix_in` changed of a row. */
+static void NAME(take_out)(const Likeliest *of, int said, float *row) {
+    for (int i = said - 1; i >= 0; i--) row[of->said[i]] = of->own[of->ends + i];
+    for (int e = 0; e < of->ends; e++) row[of->end[e]] = of->own[e];
 }
 
 /* Keep the best so far in order, the first of equals first. */
@@ -769,12 +827,12 @@ INLINE void NAME(offer)(const Likeliest *of, int list, float value, int row, int
 static void NAME(likeliest)(const Likeliest *of) {
     int lists = of->apart ? of->rows : 1;
     for (int i = 0; i < lists * of->count; i++) of->best[i] = -INFINITY;
-    const int32_t *allowed = of->allowed;
-    for (int r = 0; r < of->rows; r++) {
-        float *row = of->logits + (size_t)of->at[r] * of->vocab;
-        int list = of->apart ? r : 0, said = of->said_from[r + 1] - of->said_from[r];
+    const int32_t *allowed = of->allowed, *context = of->context;
+    for (int r = 0; r < of->rows; context += of->width[r++]) {
+        float *row = of->logits + (size_t)of->at[r] * of->vocab, share;
+        int list = of->apart ? r : 0, said = NAME(say)(of, context, of->width[r], &share);
         float whole = NAME(log_sum_exp)(row, of->vocab);
-        float shift = said ? NAME(mix_in)(of, r, row, whole, of->room) : -whole;
+        float shift = said ? NAME(mix_in)(of, said, share, row, whole) : -whole;
         if (of->allowed_count[r] >= 0) {
             float sum = 0, before = of->total[r];
             for (int i = 0; i < of->allowed_count[r]; i++) sum += expf(row[allowed[i]] + shift);
@@ -791,29 +849,8 @@ static void NAME(likeliest)(const Likeliest *of) {
                 for (int k = 0; any && k < WIDTH; k++) NAME(offer)(of, list, row[i + k] + shift, r, i + k);
             }
         }
-        if (!said) continue;
-        for (int i = said - 1; i >= 0; i--) row[of->said[of->said_from[r] + i]] = of->room[of->ends + i];
-        for (int e = 0; e < of->ends; e++) row[of->end[e]] = of->room[e];
+        if (said) NAME(take_out)(of, said, row);
     }
-}
-
-/* Where a context's last tokens stand in a text, at least `shortest` of them: the places behind, how many there are. */
-static int NAME(matches)(const int32_t *text, int count, const int32_t *context, int width, int shortest,
-                         int32_t *places, int32_t *lengths) {
-    int found = 0, last = context[width - 1];
-    for (int from = 0; from < count - 1; from += LANES) {
-        int some = count - 1 - from < LANES ? count - 1 - from : LANES, any = some < LANES;
-        for (int i = 0; i < LANES && some == LANES; i++) any |= text[from + i] == last;
-        for (int i = from; any && i < from + some; i++) {
-            if (text[i] != last || text[i + 1] < 0) continue;
-            int length = 1;
-            while (length < width && length <= i && text[i - length] == context[width - 1 - length]) length++;
-            if (length < shortest) continue;
-            places[found] = i + 1;
-            lengths[found++] = length;
-        }
-    }
-    return found;
 }
 
 #undef INPUT

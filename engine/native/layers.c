@@ -117,21 +117,33 @@ typedef struct {
     int32_t rows, vocab;
 } Draws;
 
+/* Tokens of a text, in which negative numbers are breaks that nothing continues. Of tokens that are `silent`, a flag
+ * for each, it is never told that they followed; NULL: of none. */
+typedef struct {
+    const int32_t *tokens;
+    const uint8_t *silent;
+    int32_t count;
+} Text;
+
 /* The likeliest `count` next tokens of some rows of logits (.., vocab), with their log-probabilities: of all rows
- * together, or of each if they are `apart`. Logits are as they were afterwards. */
+ * together, or of each if they are `apart`. Logits are as they were afterwards. What followed a row's last tokens in
+ * the texts is interpolated with the model's word, by engine/ngram_cache.py's definition, the first text's first. */
 typedef struct {
     float *logits;
     const int32_t *at;   /* each row's logits */
     const float *total;  /* added to a row's log-probabilities */
-    const float *share;  /* of the model's own probabilities, where something is said besides */
-    const int32_t *said_from, *said; /* of row r from said_from[r] to said_from[r + 1]: these tokens.. */
-    const float *added;              /* ..and what is added to their probabilities */
+    const int32_t *width, *context; /* how many of a row's last tokens are told, one row's behind the other's */
+    const Text *text;
     const int32_t *allowed_count, *allowed; /* a row's only choices, one row's behind the other's; -1: any */
     const int32_t *end;                     /* tokens of which nothing is ever said */
-    float *room;                            /* of as many numbers as the ends, and what is most said of a row */
+    int32_t *places, *lengths;              /* room for the longest text */
+    int32_t *seen, *said;                   /* room for the vocabulary; what was `seen` is and stays zero */
+    float *added, *own;                     /* likewise; `own` with room for the ends besides */
     float *best;                            /* the results, the best first; -inf where there are no more */
     int32_t *row, *token;
-    int32_t rows, vocab, ends, count, apart;
+    float base_weight; /* how many times as much as a new continuation what is said without it counts */
+    int32_t shortest;  /* tokens of context that count */
+    int32_t rows, vocab, texts, ends, count, apart;
 } Likeliest;
 
 #define LEAST 1e-30f /* a probability */
@@ -273,7 +285,7 @@ typedef struct {
     void (*draws)(const Draws *, int, int);
     void (*likeliest)(const Likeliest *);
     void (*log_probabilities)(const float *, const int32_t *, int, int, float *);
-    int (*matches)(const int32_t *, int, const int32_t *, int, int, int32_t *, int32_t *);
+    int (*matches)(const Text *, const int32_t *, int, int, int32_t *, int32_t *);
 } Set;
 
 #define AS_SET(name)                                                                                         \
@@ -592,8 +604,8 @@ EXPORT void infill_log_probabilities(int set, const float *logits, const int32_t
     sets[set].log_probabilities(logits, tokens, rows, vocab, to);
 }
 
-/* `places` and `lengths` have room for `count`. Negative numbers in `text` are breaks, which nothing continues. */
-EXPORT int infill_matches(int set, const int32_t *text, int count, const int32_t *context, int width, int shortest,
-                          int32_t *places, int32_t *lengths) {
-    return sets[set].matches(text, count, context, width, shortest, places, lengths);
+/* `places` and `lengths` have room for the whole text. */
+EXPORT int infill_matches(int set, const Text *text, const int32_t *context, int width, int shortest, int32_t *places,
+                          int32_t *lengths) {
+    return sets[set].matches(text, context, width, shortest, places, lengths);
 }

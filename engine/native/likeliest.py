@@ -9,62 +9,83 @@ from ctypes import byref
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
-from engine.native.compiled import Likeliest, library
+from engine.native.compiled import Likeliest, Text, library
+from engine.ngram_cache import BASE_WEIGHT, SHORTEST
 
 if TYPE_CHECKING:
     from engine.next_token import Found, Open
 
 
-def likeliest(
-    logits: Tensor, rows: Sequence[Open], count: int, ends: Sequence[int], *, apart: bool
-) -> list[list[Found]]:
-    """See `engine.next_token.likeliest`; a list for each row if `apart`, else one. Of `ends` nothing is said.
-
-    `logits` (rows, vocab) are as `engine.native.sampling.can_choose` wants them.
+class Chooser:
+    """Chooses among rows of logits over `vocab` tokens and what followed in `texts`, which stay where they
+    are; of `ends` nothing is said. One thread at a time.
     """
-    code = library()
-    assert code is not None
-    said = [row.said[1] if row.said is not None else {} for row in rows]
-    lists = len(rows) if apart else 1
-    ints = _Packed(
-        "i",
-        at=[row.at for row in rows],
-        said_from=[0, *accumulate(map(len, said))],
-        said=[*chain.from_iterable(said)],
-        allowed_count=[-1 if row.allowed is None else len(row.allowed) for row in rows],
-        allowed=[*chain.from_iterable(row.allowed or () for row in rows)],
-        end=ends,
-    )
-    floats = _Packed(
-        "f",
-        total=[row.total for row in rows],
-        share=[row.said[0] if row.said is not None else 1.0 for row in rows],
-        added=[*chain.from_iterable(each.values() for each in said)],
-        room=[0.0] * (len(ends) + max(map(len, said))),
-    )
-    nothing = bytes(4 * lists * count)
-    best, row, token = array("f", nothing), array("i", nothing), array("i", nothing)
-    of = Likeliest(
-        logits=logits.data_ptr(),
-        **ints.places,
-        **floats.places,
-        best=best.buffer_info()[0],
-        row=row.buffer_info()[0],
-        token=token.buffer_info()[0],
-        rows=len(rows),
-        vocab=logits.shape[1],
-        ends=len(ends),
-        count=count,
-        apart=apart,
-    )
-    code.likeliest(byref(of), code.best)
-    every = [*zip(best, row, token, strict=True)]
-    return [
-        [each for each in every[first : first + count] if each[0] > -math.inf]
-        for first in range(0, lists * count, count)
-    ]
+
+    def __init__(self, texts: Sequence[Text], vocab: int, ends: Sequence[int]) -> None:
+        longest = max((text.count for text in texts), default=0)
+        said = vocab if texts else 0
+        ints, floats = array("i", ends), np.zeros((2, said + len(ends)), np.float32)
+        room = np.zeros((2, longest + said), np.int32)
+        places, added = room.ctypes.data, floats.ctypes.data
+        lengths = places + room.nbytes // 2
+        self._held = texts, ints, floats, room
+        self._of = Likeliest(
+            text=(Text * len(texts))(*texts),
+            texts=len(texts),
+            places=places,
+            lengths=lengths,
+            seen=places + 4 * longest,
+            said=lengths + 4 * longest,
+            added=added,
+            own=added + floats.nbytes // 2,
+            end=ints.buffer_info()[0],
+            ends=len(ends),
+            vocab=vocab,
+            base_weight=BASE_WEIGHT,
+            shortest=SHORTEST,
+        )
+
+    def likeliest(
+        self,
+        logits: Tensor,
+        rows: Sequence[Open],
+        contexts: Sequence[Sequence[int]],
+        count: int,
+        *,
+        apart: bool,
+    ) -> list[list[Found]]:
+        """See `engine.next_token.Around`: a list for each row if `apart`, else one. `contexts` are the last
+        tokens before each.
+
+        `logits` (rows, vocab) are as `engine.native.sampling.can_choose` wants them.
+        """
+        code = library()
+        assert code is not None
+        lists = len(rows) if apart else 1
+        given = _Packed(
+            at=[row.at for row in rows],
+            width=[*map(len, contexts)],
+            context=[*chain.from_iterable(contexts)],
+            allowed_count=[-1 if row.allowed is None else len(row.allowed) for row in rows],
+            allowed=[*chain.from_iterable(row.allowed or () for row in rows)],
+        )
+        total = array("f", [row.total for row in rows])
+        nothing = bytes(4 * lists * count)
+        best, row, token = array("f", nothing), array("i", nothing), array("i", nothing)
+        of = self._of
+        of.logits, of.total = logits.data_ptr(), total.buffer_info()[0]
+        of.at, of.width, of.context, of.allowed_count, of.allowed = given.places
+        of.best, of.row, of.token = (each.buffer_info()[0] for each in (best, row, token))
+        of.rows, of.count, of.apart = len(rows), count, apart
+        code.likeliest(byref(of), code.best)
+        every = [*zip(best, row, token, strict=True)]
+        return [
+            [each for each in every[first : first + count] if each[0] > -math.inf]
+            for first in range(0, lists * count, count)
+        ]
 
 
 def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
@@ -79,15 +100,14 @@ def log_probabilities(logits: Tensor, ids: Sequence[int]) -> list[float]:
 
 
 class _Packed:
-    """Lists behind each other in one array, which takes a third of the time; `places` are their addresses.
+    """Lists of ids behind each other in one array, which takes a third of the time; `places` are their
+    addresses.
 
     Arrays of the standard library say where they are ten times as fast as those of numpy.
     """
 
-    def __init__(self, kind: str, **lists: Sequence[float]) -> None:
-        self.array = array(kind, chain.from_iterable(lists.values()))
+    def __init__(self, **lists: Sequence[int]) -> None:
+        self.array = array("i", chain.from_iterable(lists.values()))
         first, _ = self.array.buffer_info()
-        starts = accumulate(map(len, lists.values()), initial=0)
-        self.places = {
-            name: first + self.array.itemsize * start for name, start in zip(lists, starts, strict=False)
-        }
+        starts = [*accumulate(map(len, lists.values()), initial=0)]
+        self.places = [first + self.array.itemsize * start for start in starts[:-1]]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_int32
+from ctypes import byref, c_int32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.native.compiled import library
+from engine.native.compiled import Text, library
 
 
 def can_match() -> bool:
@@ -17,26 +17,28 @@ def can_match() -> bool:
 
 
 class Matches:
-    """Where contexts stand in `text`, which is in one piece and stays as it is."""
+    """Where contexts stand in a text, whose `tokens` are in one piece and stay as they are.
 
-    def __init__(self, text: NDArray[np.int32]) -> None:
-        self._text, self._at = text, text.ctypes.data  # asking for an address takes as long as a search
+    `text` is what the library is told of it, `silent` included: a flag for each id, or None.
+    """
+
+    def __init__(self, tokens: NDArray[np.int32], silent: NDArray[np.bool_] | None) -> None:
+        self._held = tokens, silent
+        self.text = Text(
+            tokens=tokens.ctypes.data,
+            silent=None if silent is None else silent.ctypes.data,
+            count=len(tokens),
+        )
 
     def __call__(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `engine.ngram_cache`: places (n,), and how many tokens match (n,)."""
         code = library()
         assert code is not None
-        count, width = len(self._text), len(context)
-        room = np.empty((2, count), np.int32)
+        width = len(context)
+        room = np.empty((2, self.text.count), np.int32)
         first = room.ctypes.data
+        places, lengths = first, first + room.nbytes // 2
         found = code.matches(
-            code.best,
-            self._at,
-            count,
-            (c_int32 * width)(*context),
-            width,
-            shortest,
-            first,
-            first + room.nbytes // 2,
+            code.best, byref(self.text), (c_int32 * width)(*context), width, shortest, places, lengths
         )
         return room[0, :found], room[1, :found]

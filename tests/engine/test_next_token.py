@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from engine import next_token
 from engine.native import library, why_not
-from engine.next_token import ENDS, Around, Open, likeliest, likeliest_of_each, log_probabilities
+from engine.next_token import ENDS, Around, Open, log_probabilities
 from engine.ngram_cache import NgramCache
 
 VOCAB = 64
-SAID = (0.25, {20: 0.5, 33: 0.2, ENDS[1]: 0.05})
+BEFORE = [2, 10, 11, 12, 13]
+_OWN = [*BEFORE[1:], 20, 9, *BEFORE[1:], 33, *BEFORE, 20, 8, 11, 12, 13, 7, ENDS[1], *BEFORE[1:], ENDS[1]]
+_OTHER = [12, 13, 7, 50, 51, 60, 12, 13, 7, 50, 51, 61, 12, 13, 7, 50, 51, 62, 10, 11, 12, 13, 44]
+_SILENT = np.isin(np.arange(VOCAB), [61])
+NGRAMS = NgramCache([_OWN, _OWN[4:]], NgramCache([_OTHER], silent=_SILENT))
+"""They say something of what follows `BEFORE`, and of what follows [.., 7, 50, 51]."""
 
 
 @pytest.fixture(autouse=True, params=["C", "torch"])
@@ -31,8 +37,9 @@ def random(rows: int) -> torch.Tensor:
 def by_hand(logits: torch.Tensor, row: Open) -> dict[int, float]:
     """Each token's log-probability, by the definition."""
     p = logits[row.at].double().softmax(-1).tolist()
-    if row.said is not None:
-        share, added = row.said
+    said = NGRAMS.said([*BEFORE, *row.written])
+    if said is not None:
+        share, added = said
         going_on = 1 - sum(p[end] for end in ENDS)
         p = [
             own if token in ENDS else own * share + added.get(token, 0.0) * going_on
@@ -45,18 +52,28 @@ def by_hand(logits: torch.Tensor, row: Open) -> dict[int, float]:
 
 
 ROWS = [
-    Open(at=2),
-    Open(at=0, total=-1.5, said=SAID),
-    Open(at=1, total=-0.5, allowed=[5, 40, 41, 7]),
-    Open(at=3, total=-2.0, said=SAID, allowed=[33, 34, 20]),
-    Open(at=3, total=-0.1, said=(0.5, {1 + max(ENDS): 0.5})),
+    Open(at=2, written=[60]),
+    Open(at=0, total=-1.5),
+    Open(at=1, total=-0.5, written=[9], allowed=[5, 40, 41, 7]),
+    Open(at=3, total=-2.0, allowed=[33, 34, 20]),
+    Open(at=3, total=-0.1, written=[3, 12, 13, 7, 50, 51]),
 ]
+AROUND = Around(BEFORE, NGRAMS)
+
+
+def test_the_texts_have_something_to_say_of_some_rows() -> None:
+    said = [NGRAMS.said([*BEFORE, *row.written]) for row in ROWS]
+    assert [mixture is not None for mixture in said] == [False, True, False, True, True]
+    assert said[1] is not None
+    assert said[4] is not None
+    assert set(said[1][1]) == {20, 33, ENDS[1], 44}
+    assert set(said[4][1]) == {60, 62}
 
 
 def test_of_all_rows() -> None:
     logits = random(4)
     before = logits.clone()
-    found = likeliest(logits, ROWS, 20)
+    found = AROUND.likeliest(logits, ROWS, 20)
     every = [
         (value, index, token)
         for index, row in enumerate(ROWS)
@@ -71,7 +88,8 @@ def test_of_all_rows() -> None:
 @pytest.mark.parametrize("count", [1, 3, 6])
 def test_of_each_row(count: int) -> None:
     logits = random(4)
-    for index, (row, found) in enumerate(zip(ROWS, likeliest_of_each(logits, ROWS, count), strict=True)):
+    each = AROUND.likeliest_of_each(logits, ROWS, count)
+    for index, (row, found) in enumerate(zip(ROWS, each, strict=True)):
         want = sorted(by_hand(logits, row).items(), key=lambda item: -item[1])[:count]
         assert [token for _, _, token in found] == [token for token, _ in want]
         assert [value for value, _, _ in found] == pytest.approx([value for _, value in want], abs=1e-4)
@@ -80,14 +98,14 @@ def test_of_each_row(count: int) -> None:
 
 def test_logits_of_several_tokens_count_as_rows() -> None:
     logits = random(6)
-    found = likeliest(logits.view(2, 3, VOCAB), [Open(at=4)], 1)
+    found = Around([], None).likeliest(logits.view(2, 3, VOCAB), [Open(at=4)], 1)
     assert found[0][2] == int(logits[4].argmax())
 
 
 def test_where_nothing_is_allowed_nothing_is_found() -> None:
     logits = random(2)
-    assert likeliest(logits, [Open(at=0, allowed=[])], 3) == []
-    found = likeliest(logits, [Open(at=0, allowed=[]), Open(at=1, allowed=[9])], 3)
+    assert AROUND.likeliest(logits, [Open(at=0, allowed=[])], 3) == []
+    found = AROUND.likeliest(logits, [Open(at=0, allowed=[]), Open(at=1, allowed=[9])], 3)
     assert [(index, token) for _, index, token in found] == [(1, 9)]
 
 
@@ -95,15 +113,14 @@ def test_an_end_is_for_the_model_to_say_whatever_followed_elsewhere() -> None:
     text = [10, 11, 12, 13, 20, 21]
     around = Around([2, 5, *text[:4], *ENDS], NgramCache([text * 3]))
     assert around.before == [2, 5, *text[:4]]
-    said = around.said([])
-    assert said is not None
     logits = torch.zeros(1, VOCAB)
-    own = {token: value for value, _, token in likeliest(logits, [Open(at=0, said=said)], VOCAB)}
+    own = {token: value for value, _, token in around.likeliest(logits, [Open(at=0)], VOCAB)}
     assert max(own, key=lambda token: own[token]) == 20
     for end in ENDS:
         assert own[end] == pytest.approx(-math.log(VOCAB), abs=1e-5)
     assert sum(math.exp(value) for value in own.values()) == pytest.approx(1, abs=1e-4)
-    assert around.said([60]) is None
+    nothing = around.likeliest(logits, [Open(at=0, written=[60])], VOCAB)
+    assert [value for value, _, _ in nothing] == pytest.approx([-math.log(VOCAB)] * VOCAB, abs=1e-5)
 
 
 def test_log_probabilities_of_given_tokens() -> None:
