@@ -5,6 +5,9 @@ forward also takes what a draft proposes behind a beam's last token: where that 
 search does anyway, the next forwards are spared. What is found is the same whatever is proposed. Texts that
 end alike are one: a line may end with the end marker or with any token that begins the next line.
 
+Where the layers are C the search goes on there too (`engine/native/search.h`), without the interpreter, as soon
+as only the model, the text around and the line's end have a say in it. Both find the same.
+
 Source: beam search as in Sutskever et al., "Sequence to sequence learning with neural networks", arXiv
 1409.3215; drafts as in `engine.verified`.
 """
@@ -15,6 +18,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -22,7 +26,9 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
+from engine.line_end import LineEnd
+from engine.middles import LONGEST_DRAFT, Drafts, FromText, Propose, Row, Rules, drive, forward_length
+from engine.native.search import Searching, has_room
 from engine.network import Network
 from engine.next_token import Around, Open
 from engine.ngram_cache import NgramCache
@@ -74,23 +80,23 @@ def search(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Beam:
+class Beam:
     """A middle with its log-probability; `source` is the row of the last forward that read it so far."""
 
     row: Row
     total: float
     source: int
 
-    def then(self, token: int, probability: float, *, forced: bool) -> _Beam:
+    def then(self, token: int, probability: float, *, forced: bool) -> Beam:
         row = Row(
             ids=[*self.row.ids],
             probabilities=[*self.row.probabilities],
             forced=[*self.row.forced],
         )
         row.add(token, probability, forced=forced)
-        return _Beam(row=row, total=self.total + _log(probability), source=self.source)
+        return Beam(row=row, total=self.total + _log(probability), source=self.source)
 
-    def or_else(self, other: _Beam) -> _Beam:
+    def or_else(self, other: Beam) -> Beam:
         """This text, as likely as it and one that differs from it in its last token are together."""
         probability = self.row.probabilities[-1] + other.row.probabilities[-1]
         before = self.total - _log(self.row.probabilities[-1])
@@ -118,23 +124,66 @@ class _Beams:
         self._finished_margin = _THOROUGH_MARGIN if thorough else _FINISHED_MARGIN
         self._width = max(width, plan.batch)
         self._around = Around(cache.tokens, ngrams)
+        self._propose = propose
         self._drafts = Drafts(propose, self._around.before, rules, plan.length)
-        self._finished: list[_Beam] = []
-        self._open = [_Beam(row=Row(), total=0.0, source=0)]
+        self._searching: Searching | None = None
+        self._in_c = True
+        self._finished: list[Beam] = []
+        self._open = [Beam(row=Row(), total=0.0, source=0)]
         self._advance(model.logits(last_state(model, cache)), [[]])
         self._written = Continuation(model, cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
 
     @property
     def rows(self) -> list[Row]:
         """What is found so far, and behind it the open beams as far as there is room."""
+        if self._searching is not None:
+            return [*islice(self._searching.rows, self._plan.batch)]
         return [beam.row for beam in [*self._finished, *self._open][: self._plan.batch]]
 
     @property
     def done(self) -> bool:
         """Whether no open beam can change what is found."""
-        return not self._open
+        return self._searching.done if self._searching is not None else not self._open
 
-    def forward(self) -> None:
+    def forward(self, seconds: float) -> int:
+        """Go on by one forward or, in C, by several for as long as `seconds`; how many it were."""
+        if self._searching is None and self._in_c:
+            self._searching = self._handed_over()
+        if self._searching is not None:
+            sizes = self._written.search(self._searching, seconds)
+            if sizes is not None:
+                return len(sizes)
+            self._searching, self._in_c = None, False
+        self._forward()
+        return 1
+
+    def _handed_over(self) -> Searching | None:
+        """The search as C goes on with it; None where others have a say in it, or for as long as they have."""
+        rules, propose, chooser = self._rules, self._propose, self._around.chooser
+        line = rules.end if isinstance(rules.end, LineEnd) else None
+        others = rules.barred is not Rules.barred or (line is None and rules.end is not Rules.end)
+        room = has_room(self._width, self._plan.length)
+        if others or not room or chooser is None or not isinstance(propose, FromText):
+            self._in_c = False
+            return None
+        if any(rules.allowed(beam.row.ids) is not None for beam in self._open):
+            return None
+        return Searching(
+            self._open,
+            self._finished,
+            chooser=chooser,
+            before=self._around.before,
+            drafts=propose.ngrams.matches_in_c,
+            line=line,
+            width=self._width,
+            length=self._plan.length,
+            looked_at=_LOOKED_AT * self._width,
+            batch=self._plan.batch,
+            margin=self._margin,
+            finished_margin=self._finished_margin,
+        )
+
+    def _forward(self) -> None:
         """Read every open beam's last token and its draft, and go on for as far as that reaches."""
         beams = self._open
         alone = len(beams) == 1
@@ -147,7 +196,7 @@ class _Beams:
         ids = [known + [Special.PAD.value] * (count - len(known)) for known in inputs]
         at = [len(beams[0].row.ids) - 1] * len(rows)
         logits = self._written.read(ids, at, [beam.source for beam in rows])
-        self._open = [_Beam(row=beam.row, total=beam.total, source=index) for index, beam in enumerate(beams)]
+        self._open = [Beam(row=beam.row, total=beam.total, source=index) for index, beam in enumerate(beams)]
         self._advance(logits, drafts)
 
     def _advance(self, logits: Tensor, drafts: Sequence[Sequence[int]]) -> None:
@@ -160,7 +209,7 @@ class _Beams:
             if not all(drafts[beam.source][depth : depth + 1] == beam.row.ids[-1:] for beam in self._open):
                 return
 
-    def _grown(self, logits: Tensor, depth: int) -> list[_Beam]:
+    def _grown(self, logits: Tensor, depth: int) -> list[Beam]:
         """The likeliest continuations of all open beams, whose next tokens' logits are those at `depth` of
         their rows in `logits` (rows, count, vocab); those that end one alike are one."""
         rows = [
@@ -172,8 +221,8 @@ class _Beams:
             )
             for beam in self._open
         ]
-        found: dict[tuple[int, bool, int], _Beam] = {}
-        barred: dict[tuple[int, bool, int], _Beam] = {}  # what is better than nothing
+        found: dict[tuple[int, bool, int], Beam] = {}
+        barred: dict[tuple[int, bool, int], Beam] = {}  # what is better than nothing
         top = self._around.likeliest(logits, rows, _LOOKED_AT * self._width)
         first, best = top[0][0], -math.inf  # of all, and of those that are not barred
         for total, index, token in top:
@@ -191,7 +240,7 @@ class _Beams:
             into[key] = into[key].or_else(child) if key in into else child
         return list((found or barred).values())
 
-    def _sort(self, grown: list[_Beam]) -> None:
+    def _sort(self, grown: list[Beam]) -> None:
         """Keep the best of all beams: those that are done, and those worth going on with."""
         grown.sort(key=lambda beam: -beam.total)
         kept = grown[: self._width]

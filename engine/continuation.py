@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from torch import Tensor
 from engine.attention import Memory, Placed, Seen, attention_behind, padded_keys
 from engine.cache import PrefixCache
 from engine.network import Network
+
+if TYPE_CHECKING:
+    from engine.native.search import Searching
 
 
 class Continuation:
@@ -81,6 +85,10 @@ class Continuation:
         columns = columns + torch.arange(tokens.shape[1], device=self._device)
         states = self._model.encode(tokens, self._start + columns, self._attend(at, columns))
         return self._model.logits(states)
+
+    def search(self, searching: Searching, seconds: float) -> Sequence[tuple[int, int]] | None:
+        """Have the model go on with a search whose rows these are; see `Network.search_behind`."""
+        return self._model.search_behind(self._memory, searching, seconds)
 
     def _move(self, sources: Sequence[int], count: int) -> None:
         index = torch.tensor(sources, device=self._device)

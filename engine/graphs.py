@@ -105,6 +105,9 @@ class GraphedGemma:
         """See `engine.network.Network`: there is no shorter way."""
         return None
 
+    def search_behind(self, *_where: object) -> None:
+        """See `engine.network.Network`: likewise."""
+
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
         """See `DiffusionGemma.denoise`. A step that is recorded takes its positions from where `attend` says
         that the prefix ends."""

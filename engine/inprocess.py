@@ -130,7 +130,7 @@ class InProcessEngine:
         self._pool = CachePool(network, max_bytes)
         self._cache = self._pool.best([])
         self._folder = folder
-        self._surroundings = Surroundings(tokenizer.encode, tokenizer.pieces, prompts.nearby_tokens)
+        self._surroundings = Surroundings(tokenizer.encode, tokenizer.begins_line, prompts.nearby_tokens)
         self._lock = threading.Lock()
         self._prompts_served = 0
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.tokenizer import Tokenizer
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.tokenizer import Tokenizer, brackets_in
 
 
 class _Line(NamedTuple):
@@ -26,13 +29,22 @@ class LineEnd:
     def __init__(self, typed: str, tokenizer: Tokenizer) -> None:
         # A line ending that was typed is the one before the line.
         self._skip = len(typed.encode("utf-8", "replace")) if typed.startswith("\n") else 0
-        self._pieces = tokenizer.pieces
-        self._depths: dict[bytes, int] = {}
+        self._tokenizer, self._pieces = tokenizer, tokenizer.pieces
         self._lines: dict[tuple[int, ...], _Line] = {(): _Line(depth=0, seen=0, end=None)}
 
     def __call__(self, written: Sequence[int]) -> int | None:
         """The index of the first token that lies behind the line; None where the line goes on."""
         return self._line(tuple(written)).end
+
+    def brackets(self, written: Sequence[int]) -> int:
+        """How many brackets of its own are open behind what is written."""
+        return self._line(tuple(written)).depth
+
+    @property
+    def by_token(self) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """How many more brackets each id opens than it closes, and whether the line ends before it where none
+        is open: what there is to know behind what was typed."""
+        return self._tokenizer.brackets, self._tokenizer.begins_line
 
     def _line(self, written: tuple[int, ...]) -> _Line:
         """What is known of what is written: a middle is asked about again with every token it grows by."""
@@ -48,15 +60,5 @@ class LineEnd:
         piece = self._pieces[token]
         fresh = piece[max(0, self._skip - line.seen) :]
         ends = fresh.startswith(b"\n") and line.depth <= 0
-        return _Line(
-            depth=line.depth + self._depth(fresh),
-            seen=line.seen + len(piece),
-            end=index if ends else None,
-        )
-
-    def _depth(self, piece: bytes) -> int:
-        """How many more brackets a piece opens than it closes."""
-        if piece not in self._depths:
-            opened, closed = (sum(piece.count(c) for c in brackets) for brackets in (b"([{", b")]}"))
-            self._depths[piece] = opened - closed
-        return self._depths[piece]
+        depth = int(self._tokenizer.brackets[token]) if line.seen >= self._skip else brackets_in(fresh)
+        return _Line(depth=line.depth + depth, seen=line.seen + len(piece), end=index if ends else None)

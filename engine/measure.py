@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -27,6 +27,7 @@ from engine.inprocess import InProcessEngine
 from engine.native import library
 from engine.native.gemma import NativeGemma
 from engine.native.matrix import NativeMatrix
+from engine.native.search import Searching
 from engine.network import Network
 
 _SUMMED_BYTES = 64 * 2**20
@@ -186,6 +187,14 @@ class _Watched:
         if logits is not None:
             self.passes.append((len(ids) * len(ids[0]), memory.start + max(at) + len(ids[0])))
         return logits
+
+    def search_behind(
+        self, memory: Memory, searching: Searching, seconds: float
+    ) -> Sequence[tuple[int, int]] | None:
+        sizes = self._network.search_behind(memory, searching, seconds)
+        # What a middle sees of itself is left out: it is little, and only the search knows how much.
+        self.passes += [(rows * count, memory.start) for rows, count in sizes or ()]
+        return sizes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)

@@ -5,6 +5,7 @@ What `engine.verified` and `engine.beams` have in common. Speaks token ids; text
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.network import Network
 from engine.next_token import ENDS
+from engine.ngram_cache import NgramCache
 from engine.request import Stop
 from engine.special import Special
 
@@ -30,6 +32,9 @@ LONGEST_DRAFT = 7
 
 _LENGTHS = (1, 4, 1 + LONGEST_DRAFT)
 """How many tokens of a row go through one forward where every new shape costs."""
+
+_LONGEST_UNSEEN_MS = 5.0
+"""For how long a run may go on before anybody looks whether it is still wanted."""
 
 _SPECIAL = frozenset(ENDS)
 
@@ -87,6 +92,16 @@ class Row:
             self.full = True
 
 
+@dataclass(frozen=True)
+class FromText:
+    """Proposes what followed the same tokens in the text around; see `NgramCache.draft`."""
+
+    ngrams: NgramCache
+
+    def __call__(self, before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
+        return self.ngrams.draft([*before, *written], LONGEST_DRAFT)
+
+
 class Drafts:
     """What may come next on a row, for a forward to verify; `before` is the text before the middle."""
 
@@ -118,8 +133,8 @@ class Run(Protocol):
     def done(self) -> bool:
         """Whether there is nothing left to do."""
 
-    def forward(self) -> None:
-        """Go on by one forward."""
+    def forward(self, seconds: float) -> int:
+        """Go on by one forward, or by several for as long as `seconds`; how many it were."""
 
 
 def drive(
@@ -144,17 +159,23 @@ def drive(
             return
         forward_started = time.perf_counter()
         if run is None:
-            run = start()
+            run, forwards = start(), 1
         else:
-            run.forward()
-        number += 1
-        elapsed_ms, forward_ms = _ms_since(started), _ms_since(forward_started)
+            forwards = run.forward(_unseen_s(plan, _ms_since(started), shown_ms))
+        number += forwards
+        elapsed_ms, forward_ms = _ms_since(started), _ms_since(forward_started) / forwards
         stop = _stop(run, plan, elapsed_ms, forward_ms)
         if stop is not None or elapsed_ms - shown_ms >= plan.frame_ms:
             shown_ms = elapsed_ms
             yield _draft(run.rows, plan, number, elapsed_ms, stop)
         if stop is not None:
             return
+
+
+def _unseen_s(plan: Plan, elapsed_ms: float, shown_ms: float) -> float:
+    """For how long nobody needs to look at how far a run has come."""
+    left_ms = math.inf if plan.deadline_ms is None else plan.deadline_ms - elapsed_ms
+    return min(left_ms, shown_ms + plan.frame_ms - elapsed_ms, _LONGEST_UNSEEN_MS) / 1000
 
 
 def _stop(run: Run, plan: Plan, elapsed_ms: float, forward_ms: float) -> Stop | None:

@@ -101,6 +101,9 @@ class DiffusionGemma(nn.Module):
         """See `engine.network.Network`: there is no shorter way."""
         return None
 
+    def search_behind(self, *_where: object) -> None:
+        """See `engine.network.Network`: likewise."""
+
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (b, n, vocab) of final states (b, n, hidden)."""
         cap = self.config.final_logit_softcapping

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from engine.attention import Attend, Memory, padded_rows
 from engine.config import ModelConfig
+
+if TYPE_CHECKING:
+    from engine.native.search import Searching
 
 
 class Network(Protocol):
@@ -47,6 +50,13 @@ class Network(Protocol):
     def embed(self, ids: Tensor) -> Tensor: ...
     def mean_embed(self, probabilities: Tensor) -> Tensor: ...
     def logits(self, states: Tensor) -> Tensor: ...
+    def search_behind(
+        self, memory: Memory, searching: Searching, seconds: float
+    ) -> Sequence[tuple[int, int]] | None:
+        """Go on with a search by one forward, and by more for as long as `seconds` allow for, `memory` being
+        what its beams see and their room. How many rows each forward took, and tokens of each; None where
+        going on is for the caller to do."""
+
     def logits_behind(
         self,
         memory: Memory,

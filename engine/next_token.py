@@ -48,7 +48,8 @@ class Around:
             end -= 1
         self.before = prompt[:end]
         self._ngrams, self._context = ngrams, self.before[-LONGEST:]
-        self._in_c: Chooser | None = None
+        self.chooser: Chooser | None = None
+        """What chooses in C, if that is where the last choice was made."""
 
     def likeliest(self, logits: Tensor, rows: Sequence[Open], count: int) -> list[Found]:
         """The `count` likeliest next tokens of all `rows`, the best first; fewer where fewer are allowed.
@@ -68,10 +69,10 @@ class Around:
         logits = logits.reshape(-1, vocab)
         contexts = [self._before(row) for row in rows]
         if can_choose(logits):
-            if self._in_c is None:
+            if self.chooser is None:
                 texts = self._ngrams.texts_in_c if self._ngrams is not None else []
-                self._in_c = Chooser(texts, vocab, ENDS)
-            return self._in_c.likeliest(logits, rows, contexts, count, apart=apart)
+                self.chooser = Chooser(texts, vocab, ENDS)
+            return self.chooser.likeliest(logits, rows, contexts, count, apart=apart)
         said = self._ngrams.said if self._ngrams is not None else _nothing
         return _in_torch(logits, rows, [said(context) for context in contexts], count, apart=apart)
 

@@ -53,13 +53,14 @@ class NgramCache:
         parts = [np.asarray(text, dtype=np.int32) for text in texts if len(text)]
         gap = np.array([_BREAK], dtype=np.int32)
         self._tokens: NDArray[np.int32] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
-        self._matches_in_c = Matches(self._tokens, silent)
+        self.matches_in_c = Matches(self._tokens, silent)
+        """What looks up its own texts in C."""
 
     @property
     def texts_in_c(self) -> list[Text]:
         """What there is to look up, for the library, the widest first; as long as this cache lives."""
         wider = self._wider.texts_in_c if self._wider is not None else []
-        return [*wider, self._matches_in_c.text]
+        return [*wider, self.matches_in_c.text]
 
     def said(self, context: Sequence[int]) -> Mixture | None:
         """What mixing a distribution with what followed the end of `context` makes of it; None where nothing
@@ -106,7 +107,7 @@ class NgramCache:
         if len(context) < shortest:
             return _NOWHERE, _NOWHERE
         if can_match():
-            return self._matches_in_c(context, shortest)
+            return self.matches_in_c(context, shortest)
         tokens = self._tokens
         places = np.flatnonzero(tokens[:-1] == context[-1]).astype(np.int32) + 1
         places = places[tokens[places] != _BREAK]

@@ -58,6 +58,9 @@ class PackedGemma(Ends):
         """See `engine.network.Network`: there is no shorter way."""
         return None
 
+    def search_behind(self, *_where: object) -> None:
+        """See `engine.network.Network`: likewise."""
+
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""
         return self._mean(filled_up(probabilities.to(self.dtype)))[: len(probabilities)]

@@ -23,15 +23,15 @@ _LONGEST_TOKEN = 24  # characters
 class Surroundings:
     """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together.
 
-    `pieces` are the bytes of each token. Where a line ends is for the model and its own file to say: in
-    another one the same line may just be half typed.
+    `begins_line` says of each token whether a line ends with it. Where one does is for the model and its own
+    file to say: in another one the same line may just be half typed.
     """
 
     def __init__(
-        self, encode: Callable[[str], Sequence[int]], pieces: Sequence[bytes], nearby_tokens: int
+        self, encode: Callable[[str], Sequence[int]], begins_line: NDArray[np.bool_], nearby_tokens: int
     ) -> None:
         self._ids_of, self._nearby_tokens = encode, nearby_tokens
-        self._line_ends = np.array([piece.startswith(b"\n") for piece in pieces])
+        self._begins_line = begins_line
         self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(self._encode)
         self._near = functools.lru_cache(maxsize=_NEARBY_TEXTS)(self._encode)
         self._of = functools.lru_cache(maxsize=_NEARBY_SETS)(self._nearby)
@@ -53,4 +53,4 @@ class Surroundings:
             if room <= 0:
                 break
         # The most useful one as the most recent.
-        return NgramCache(reversed(kept), silent=self._line_ends)
+        return NgramCache(reversed(kept), silent=self._begins_line)

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.special import Special
@@ -32,6 +34,12 @@ def read_inner(folder: Path) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise BrokenCheckpoint(f"{path} cannot be read: {error}") from error
+
+
+def brackets_in(piece: bytes) -> int:
+    """How many more brackets a text opens than it closes."""
+    opened, closed = (sum(piece.count(c) for c in brackets) for brackets in (b"([{", b")]}"))
+    return opened - closed
 
 
 class Tokenizer:
@@ -91,6 +99,16 @@ class Tokenizer:
             if token not in special:
                 pieces[index] = bytes(table[character] for character in token)
         return pieces
+
+    @cached_property
+    def begins_line(self) -> NDArray[np.bool_]:
+        """Of each id, whether a line ends where it begins."""
+        return np.array([piece.startswith(b"\n") for piece in self.pieces])
+
+    @cached_property
+    def brackets(self) -> NDArray[np.int32]:
+        """How many more brackets each id opens than it closes."""
+        return np.array([brackets_in(piece) for piece in self.pieces], dtype=np.int32)
 
     def continuing(self, wanted: bytes) -> tuple[list[int], list[int]]:
         """(ids whose bytes begin with `wanted`, ids whose bytes are a shorter start of it)."""

@@ -86,8 +86,8 @@ class _Greedy:
         """Whether every row is."""
         return not self._open
 
-    def forward(self) -> None:
-        """Have every open row's draft verified."""
+    def forward(self, _seconds: float) -> int:
+        """Have every open row's draft verified, once."""
         rows = self._open
         drafts = [self._drafts.of(row) for row in rows]
         count = forward_length(self._model, drafts)
@@ -108,6 +108,7 @@ class _Greedy:
             row.settle(self._rules, self._plan.length)
         self._sources = [index for index, row in enumerate(rows) if not row.done]
         self._open = [rows[index] for index in self._sources]
+        return 1
 
     def _asked(self, written: Sequence[int], at: int) -> Open:
         """What to ask of the logits `at` an index, which are of what follows `written`."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import threading
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_void_p,
+)
 from functools import cache
 
 _MODULE = "engine.native._layers"
@@ -118,6 +129,37 @@ class Likeliest(Structure):
     )
 
 
+MOST_BEAMS, MOST_WRITTEN, MOST_DRAFT, MOST_CONTEXT = 64, 256, 7, 8
+"""What a search has room for: beams, tokens of each, of a draft, and those that n-grams are looked up by."""
+
+
+class Beam(Structure):
+    """See `Beam` in search.h."""
+
+    _fields_ = (
+        ("total", c_double),
+        ("probabilities", c_float * MOST_WRITTEN),
+        ("ids", c_int32 * MOST_WRITTEN),
+        *((name, c_int32) for name in ("count", "source", "brackets", "ended", "full", "origin")),
+    )
+
+
+class Search(Structure):
+    """See `Search` in search.h."""
+
+    _fields_ = (
+        ("within", POINTER(Pass)),
+        ("reading", POINTER(Reading)),
+        ("likeliest", POINTER(Likeliest)),
+        ("draft", POINTER(Text)),
+        *((name, c_void_p) for name in ("places", "lengths", "context", "brackets", "begins_line")),
+        *((name, POINTER(Beam)) for name in ("open", "grown", "finished")),
+        *((name, c_double) for name in ("margin", "finished_margin")),
+        *((name, c_int32) for name in ("open_count", "finished_count", "context_count", "longest_context")),
+        *((name, c_int32) for name in ("width", "looked_at", "batch", "length", "end_marker")),
+    )
+
+
 class _Threads(threading.local):
     """How many threads a call may use, for each thread that calls."""
 
@@ -137,6 +179,8 @@ class Library:
         code.infill_run.argtypes = [POINTER(Pass), c_int, c_void_p, c_void_p, c_int]
         code.infill_read.argtypes = [POINTER(Pass), POINTER(Reading), c_int, c_void_p, c_int]
         code.infill_run.restype = code.infill_read.restype = None
+        searched = POINTER(Search), c_int, c_void_p, c_int, c_double, c_int, c_void_p
+        code.infill_search.argtypes, code.infill_search.restype = searched, c_int
         code.infill_product.argtypes = [POINTER(Product), c_int, c_void_p, c_int]
         code.infill_choose.argtypes = [POINTER(Choices), c_int, c_int]
         code.infill_draw.argtypes = [POINTER(Draws), c_int, c_int]
@@ -159,7 +203,7 @@ class Library:
         self._threads = _Threads()
         self.scratch_floats = code.infill_scratch
         self.reading_scratch_floats = code.infill_reading_scratch
-        self.run, self.read = code.infill_run, code.infill_read
+        self.run, self.read, self.search = code.infill_run, code.infill_read, code.infill_search
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
         self.likeliest, self.matches = code.infill_likeliest, short.infill_matches
         self.log_probabilities = code.infill_log_probabilities

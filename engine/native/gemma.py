@@ -25,6 +25,7 @@ from engine.folded import FoldedLayer, can_fold, fold, norm_weight
 from engine.model import DiffusionGemma
 from engine.native.compiled import (
     LANES,
+    MOST_DRAFT,
     MOST_HEAD_DIM,
     MOST_HIDDEN,
     Keys,
@@ -35,7 +36,9 @@ from engine.native.compiled import (
     Reading,
 )
 from engine.native.matrix import NativeMatrix, panels
+from engine.native.search import Searching
 
+_MOST_FORWARDS = 64  # of a search in one call
 _TABLE_ROWS = 1024
 
 _MATRICES = {
@@ -130,27 +133,49 @@ class NativeGemma(Ends):
         """See `engine.network.Network`. One call, without the interpreter's lock: with a dozen small
         operations in its place several threads would spend their time handing it to each other."""
         b, n = len(ids), len(ids[0])
-        config, threads = self.config, self._library.threads
-        columns = max(at) + n
-        its = self._pass(memory, b, n, at, columns, causal=True, encoder=True)
+        its = self._pass(memory, b, n, at, max(at) + n, causal=True, encoder=True)
         tokens = array("i", chain.from_iterable(ids))
         source = None if sources is None else array("i", sources)
-        logits = torch.empty(b, n, config.vocab_size)
-        x_floats = b * n * config.hidden_size
-        floats = x_floats + self._library.reading_scratch_floats(byref(its), threads)
+        logits = torch.empty(b, n, self.config.vocab_size)
+        with self._reading(its, logits) as (reading, scratch):
+            reading.tokens = tokens.buffer_info()[0]
+            reading.source = None if source is None else source.buffer_info()[0]
+            self._library.read(byref(its), byref(reading), self._set, scratch, self._library.threads)
+        return logits
+
+    def search_behind(
+        self, memory: Memory, searching: Searching, seconds: float
+    ) -> Sequence[tuple[int, int]]:
+        """See `engine.network.Network`; likewise one call."""
+        # Room for the largest forward there may be.
+        tokens, last = max(searching.width, 1 + MOST_DRAFT), searching.length + MOST_DRAFT
+        its = self._pass(memory, tokens, 1, [last] * tokens, last + 1, causal=True, encoder=True)
+        logits = torch.empty(tokens, self.config.vocab_size)
+        sizes = (c_int32 * (2 * _MOST_FORWARDS))()
+        with self._reading(its, logits) as (reading, scratch):
+            search = searching.its
+            search.within, search.reading = pointer(its), pointer(reading)
+            search.likeliest.contents.logits = logits.data_ptr()
+            threads = self._library.threads
+            how_long = seconds, _MOST_FORWARDS
+            done = self._library.search(byref(search), self._set, scratch, threads, *how_long, sizes)
+        return [*zip(sizes[: 2 * done : 2], sizes[1 : 2 * done : 2], strict=True)]
+
+    @contextmanager
+    def _reading(self, its: Pass, logits: Tensor) -> Iterator[tuple[Reading, int]]:
+        """What the library is told of reading, all but the tokens, and the address of scratch for it."""
+        x_floats = its.rows * its.count * self.config.hidden_size
+        floats = x_floats + self._library.reading_scratch_floats(byref(its), self._library.threads)
         with self._scratch.of(floats) as scratch:
             reading = Reading(
-                tokens=tokens.buffer_info()[0],
-                source=None if source is None else source.buffer_info()[0],
                 embedding=self._embedding.data_ptr(),
                 head=self._head.panels.data_ptr(),
                 x=scratch,
                 logits=logits.data_ptr(),
-                cap=config.final_logit_softcapping,
-                vocab=config.vocab_size,
+                cap=self.config.final_logit_softcapping,
+                vocab=self.config.vocab_size,
             )
-            self._library.read(byref(its), byref(reading), self._set, scratch + 4 * x_floats, threads)
-        return logits
+            yield reading, scratch + 4 * x_floats
 
     def mean_embed(self, probabilities: Tensor) -> Tensor:
         """The mean embedding (rows, hidden) under `probabilities` (rows, vocab)."""

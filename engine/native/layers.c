@@ -9,8 +9,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -596,6 +598,8 @@ EXPORT void infill_read(const Pass *pass, const Reading *reading, int set, float
                     .rows = tokens, .inputs = hidden, .outputs = reading->vocab};
     infill_product(&head, set, scratch, threads);
 }
+
+#include "search.h"
 
 EXPORT void infill_likeliest(const Likeliest *likeliest, int set) { sets[set].likeliest(likeliest); }
 

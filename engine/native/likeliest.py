@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Chooser:
     """Chooses among rows of logits over `vocab` tokens and what followed in `texts`, which stay where they
-    are; of `ends` nothing is said. One thread at a time.
+    are; of `ends` nothing is said. One thread at a time. `its` is what the library is told.
     """
 
     def __init__(self, texts: Sequence[Text], vocab: int, ends: Sequence[int]) -> None:
@@ -32,7 +32,7 @@ class Chooser:
         places, added = room.ctypes.data, floats.ctypes.data
         lengths = places + room.nbytes // 2
         self._held = texts, ints, floats, room
-        self._of = Likeliest(
+        self.its = Likeliest(
             text=(Text * len(texts))(*texts),
             texts=len(texts),
             places=places,
@@ -75,7 +75,7 @@ class Chooser:
         total = array("f", [row.total for row in rows])
         nothing = bytes(4 * lists * count)
         best, row, token = array("f", nothing), array("i", nothing), array("i", nothing)
-        of = self._of
+        of = self.its
         of.logits, of.total = logits.data_ptr(), total.buffer_info()[0]
         of.at, of.width, of.context, of.allowed_count, of.allowed = given.places
         of.best, of.row, of.token = (each.buffer_info()[0] for each in (best, row, token))

@@ -231,6 +231,9 @@ class BatchedNetwork:
         """See `engine.network.Network`: where passes are joined there is no shorter way."""
         return None
 
+    def search_behind(self, *_where: object) -> None:
+        """See `engine.network.Network`: likewise."""
+
     def _forward(
         self, rows: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None, *, causal: bool
     ) -> Tensor:

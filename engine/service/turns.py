@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from engine.attention import Attend, Memory
+    from engine.native.search import Searching
     from engine.network import Network
 
 T = TypeVar("T")
@@ -139,6 +140,13 @@ class TakingTurns:
         return self._turns.compute(
             len(ids), len(ids[0]), lambda: self._network.logits_behind(memory, ids, at, sources)
         )
+
+    def search_behind(
+        self, memory: Memory, searching: Searching, seconds: float
+    ) -> Sequence[tuple[int, int]] | None:
+        """See `engine.network.Network`."""
+        rows = searching.width
+        return self._turns.compute(rows, 1, lambda: self._network.search_behind(memory, searching, seconds))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)

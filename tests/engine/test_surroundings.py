@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from engine.request import Prompt
 from engine.surroundings import Surroundings
 
 OWN = list(range(1000, 1010))
-PIECES = [chr(code).encode() for code in range(1010)]
+BEGINS_LINE = np.arange(1010) == ord("\n")
 
 
 class Encoder:
@@ -32,18 +33,18 @@ def after(surroundings: Surroundings, prompt: Prompt, context: str) -> set[str]:
 
 def test_other_files_count_within_the_budget() -> None:
     prompt = Prompt(prefix="", nearby=("wxyz1", "abcd2", "efgh3"))
-    surroundings = Surroundings(Encoder(), PIECES, nearby_tokens=10)
+    surroundings = Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=10)
     assert after(surroundings, prompt, "wxyz") == {"1"}
     assert after(surroundings, prompt, "abcd") == {"2"}
     assert after(surroundings, prompt, "efgh") == set()
-    assert after(Surroundings(Encoder(), PIECES, nearby_tokens=9), prompt, "abcd") == set()
-    assert after(Surroundings(Encoder(), PIECES, nearby_tokens=0), prompt, "wxyz") == set()
+    assert after(Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=9), prompt, "abcd") == set()
+    assert after(Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=0), prompt, "wxyz") == set()
 
 
 def test_the_own_text_has_the_last_word() -> None:
     prompt = Prompt(prefix="", before="abcd1", after="abcd2", nearby=("abcd3",))
     found = (
-        Surroundings(Encoder(), PIECES, nearby_tokens=10)
+        Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=10)
         .ngrams(prompt, OWN)
         .continuations([*map(ord, "abcd")])
     )
@@ -52,7 +53,7 @@ def test_the_own_text_has_the_last_word() -> None:
 
 def test_other_files_do_not_say_where_a_line_ends() -> None:
     prompt = Prompt(prefix="", before="abcd\n", nearby=("efgh\n\nefgh1", "wxyz\n"))
-    surroundings = Surroundings(Encoder(), PIECES, nearby_tokens=100)
+    surroundings = Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=100)
     assert after(surroundings, prompt, "efgh") == {"1"}
     assert after(surroundings, prompt, "wxyz") == set()
     assert after(surroundings, prompt, "h\n\ne") == {"f"}  # though it goes on behind it
@@ -61,7 +62,7 @@ def test_other_files_do_not_say_where_a_line_ends() -> None:
 
 def test_a_text_is_made_tokens_of_once() -> None:
     encoder = Encoder()
-    surroundings = Surroundings(encoder, PIECES, nearby_tokens=100)
+    surroundings = Surroundings(encoder, BEGINS_LINE, nearby_tokens=100)
     for version in ("x", "x2", "x3"):
         surroundings.ngrams(Prompt(prefix="", before="before", nearby=("one", version, "two")), OWN)
     assert sorted(encoder.texts) == sorted(["before", "", "one", "two", "x", "x2", "x3"])
@@ -69,5 +70,7 @@ def test_a_text_is_made_tokens_of_once() -> None:
 
 @pytest.mark.parametrize("nearby", [(), ("",), ("a", "")])
 def test_there_may_be_nothing(nearby: tuple[str, ...]) -> None:
-    cache = Surroundings(Encoder(), PIECES, nearby_tokens=10).ngrams(Prompt(prefix="", nearby=nearby), OWN)
+    cache = Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=10).ngrams(
+        Prompt(prefix="", nearby=nearby), OWN
+    )
     assert cache.continuations(OWN[:4]) == [{OWN[4]: 1}]
