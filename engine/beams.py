@@ -5,7 +5,7 @@ forward also takes what a draft proposes behind a beam's last token: where that 
 search does anyway, the next forwards are spared. What is found is the same whatever is proposed. Texts that
 end alike are one: a line may end with the end marker or with any token that begins the next line.
 
-Where the layers are C the search goes on there too (`engine/native/search.h`), without the interpreter, as soon
+Where the layers are C the search goes on there (`engine/native/search.h`), without the interpreter, as soon
 as only the model, the text around and the line's end have a say in it. Both find the same.
 
 Source: beam search as in Sutskever et al., "Sequence to sequence learning with neural networks", arXiv
@@ -158,7 +158,7 @@ class _Beams:
         return 1
 
     def _handed_over(self) -> Searching | None:
-        """The search as C goes on with it; None where others have a say in it, or for as long as they have."""
+        """The search as C goes on with it; None where others have a say, or for as long as they have."""
         rules, propose, chooser = self._rules, self._propose, self._around.chooser
         line = rules.end if isinstance(rules.end, LineEnd) else None
         others = rules.barred is not Rules.barred or (line is None and rules.end is not Rules.end)

@@ -6,6 +6,7 @@ under way then is lost, the next is served. Importing this imports neither torch
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -29,7 +30,7 @@ from engine.request import (
 from engine.service.exchange import Exchange, Overdue, error_of
 from engine.service.lifecycle import COMMAND, Backoff, last_words, running, start
 from engine.service.place import Address, Place, find_place
-from engine.service.wire import from_json, to_json
+from engine.service.wire import decode, from_json, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class ResidentEngine:
             try:
                 for kind, data in exchange.events(cancelled):
                     if kind == "step":
-                        yield from_json(Step, data)
+                        yield decode(Step, data)
                     elif kind == "error":
                         raise error_of(data)
                     elif kind == "end":
@@ -222,11 +223,11 @@ class ResidentEngine:
                 for kind, data in exchange.events(self._closed):
                     self._attached = True
                     if kind == "progress":
-                        self._report(str(data["message"]))
+                        self._report(str(json.loads(data)["message"]))
                     elif kind == "error":
                         raise error_of(data)
                     elif kind == "info":
-                        self._info, self._failure = from_json(EngineInfo, data), None
+                        self._info, self._failure = decode(EngineInfo, data), None
                         self._settled.set()
                     elif kind == "bye":
                         return True

@@ -15,6 +15,7 @@ MAY_IMPORT = {"lsp": {"lsp", "infill", "engine"}, "infill": {"infill", "engine"}
 
 ONLY_IN = {
     "tree_sitter": "infill",
+    "msgspec": "engine",
     "pathspec": "infill",
     "torch": "engine",
     "safetensors": "engine",

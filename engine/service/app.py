@@ -33,7 +33,7 @@ from engine.service.http import Events, Guard, Refused, answering, event, read_o
 from engine.service.lanes import Lane
 from engine.service.metrics import resident_bytes
 from engine.service.scheduler import Dropped
-from engine.service.wire import from_json, to_json
+from engine.service.wire import encode, from_json, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -184,17 +184,20 @@ class Endpoints:
 
     async def _steps(self, ask: DenoiseRequest, origin: Origin) -> AsyncGenerator[bytes]:
         dropped: Dropped | None = None
+        last = b""
         try:
             async with aclosing(self.service.denoise(ask, origin)) as steps:
                 async for step in steps:
-                    if isinstance(step, Step):
-                        yield event(to_json(step), "step")
-                    else:
+                    if not isinstance(step, Step):
                         dropped = step
+                    elif step.stop is None:
+                        yield event(encode(step), "step")
+                    else:  # goes out with the end, which is half the writing
+                        last = event(encode(step), "step")
         except Exception as error:
-            yield _error(error)
+            yield last + _error(error)
         else:
-            yield event({"dropped": dropped and dropped.name.lower()}, "end")
+            yield last + event({"dropped": dropped and dropped.name.lower()}, "end")
 
     async def _attached(self, origin: Origin, client: Client) -> AsyncGenerator[bytes]:
         service = self.service
@@ -210,7 +213,7 @@ class Endpoints:
                     there = service.models.serving(origin.model)
                     if there is not None and there != told:
                         told = there
-                        yield event(to_json(there), "info")
+                        yield event(encode(there), "info")
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_PING_S):
                             await service.closing.wait()

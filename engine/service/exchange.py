@@ -79,8 +79,8 @@ class Exchange:
         chunks = list(self._data(cancelled))
         return None if cancelled.is_set() else json.loads(b"".join(chunks))
 
-    def events(self, cancelled: threading.Event) -> Iterator[tuple[str, Any]]:
-        """The name and the data of each server-sent event, until the stream ends or nobody wants more.
+    def events(self, cancelled: threading.Event) -> Iterator[tuple[str, bytes]]:
+        """The name and the data, JSON, of each server-sent event, until the stream ends or nobody wants more.
 
         Raises:
             EngineError: see `body`.
@@ -97,7 +97,7 @@ class Exchange:
                     elif field == b"data":
                         data += value
                 if data:
-                    yield kind, json.loads(data)
+                    yield kind, data
 
     def _data(self, cancelled: threading.Event) -> Iterator[bytes]:
         """The body as it arrives."""
@@ -160,8 +160,9 @@ def connect(address: Address) -> socket.socket:
     return link
 
 
-def error_of(data: Any) -> EngineError:
-    """The engine's own error, as it would have been raised here."""
+def error_of(text: bytes) -> EngineError:
+    """The engine's own error, as it would have been raised here; `text` is the event's JSON."""
+    data = json.loads(text)
     kind = getattr(errors, str(data.get("type")), EngineError)
     return kind(str(data.get("message"))) if issubclass(kind, EngineError) else EngineError(str(data))
 

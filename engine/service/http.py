@@ -95,10 +95,14 @@ def answering(handler: Handler) -> Handler:
 
 
 def event(data: Any, name: str | None = None) -> bytes:
-    """One server-sent event; `data` is made JSON unless it is text already."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {text}\n\n".encode("utf-8", "replace")
+    """One server-sent event; `data` is made JSON unless it is text, or JSON already."""
+    if isinstance(data, bytes):
+        text = data
+    else:
+        made = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        text = made.encode("utf-8", "replace")
+    head = f"event: {name}\n".encode() if name else b""
+    return b"%sdata: %s\n\n" % (head, text)
 
 
 class Events(Response):

@@ -110,11 +110,11 @@ def test_a_deadline_counts_from_when_it_was_asked_for(service: Address) -> None:
     [
         (b"{", "not JSON"),
         (b"[1]", "not a JSON object"),
-        ({}, "should be an object"),
-        ({"request": {"prompt": {}}}, "DenoiseRequest.prompt.prefix is missing"),
-        ({"request": {"prompt": {"prefix": 3}}}, "should be of type str"),
+        ({}, "Expected `object`, got `null`"),
+        ({"request": {"prompt": {}}}, "missing required field `prefix` - at `$.prompt`"),
+        ({"request": {"prompt": {"prefix": 3}}}, "Expected `str`, got `int`"),
         ({"request": {"prompt": {"prefix": ""}, "canvas_tokens": 7}}, "canvas of 7 tokens"),
-        ({"request": {"prompt": {"prefix": ""}, "priority": "soon"}}, "none of its values"),
+        ({"request": {"prompt": {"prefix": ""}, "priority": "soon"}}, "Invalid enum value 'soon'"),
         ({"request": {"prompt": {"prefix": ""}}, "model": 3}, "named by strings"),
     ],
 )

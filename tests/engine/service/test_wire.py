@@ -21,7 +21,7 @@ from engine.request import (
     Step,
     Stop,
 )
-from engine.service.wire import from_json, to_json
+from engine.service.wire import decode, encode, from_json, to_json
 
 TOKEN = CanvasToken(text="a", confidence=1.0)
 PROMPT = Prompt(prefix="é\ud800", suffix="\n", snippets=(Snippet(path="a.py", text="x"),))
@@ -54,6 +54,16 @@ def test_what_crosses_stays_what_it_is(value: Any) -> None:
     assert from_json(type(value), json.loads(json.dumps(to_json(value)))) == value
 
 
+def test_steps_cross_as_bytes() -> None:
+    step = Step(
+        number=1, canvases=(Canvas(text="é", tokens=(TOKEN,), ended=True, score=-1.0),), elapsed_ms=1.0
+    )
+    assert decode(Step, encode(step)) == step
+    for wrong in (b"{", encode(TOKEN)):
+        with pytest.raises(InvalidRequest, match="Step: "):
+            decode(Step, wrong)
+
+
 def test_a_field_of_a_newer_version_is_ignored() -> None:
     assert from_json(Prompt, {"prefix": "x", "mood": "good"}) == Prompt(prefix="x")
 
@@ -61,11 +71,11 @@ def test_a_field_of_a_newer_version_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({}, "Prompt.prefix is missing"),
-        ({"prefix": None}, "Prompt.prefix should be of type str"),
-        ({"prefix": "", "snippets": "x"}, "Prompt.snippets should be a list"),
-        ({"prefix": "", "snippets": [{"path": "a"}]}, r"Prompt.snippets\[0\].text is missing"),
-        ([], "Prompt should be an object"),
+        ({}, "Prompt: .* missing required field `prefix`"),
+        ({"prefix": None}, r"Prompt: Expected `str`, got `null` - at `\$\.prefix`"),
+        ({"prefix": "", "snippets": "x"}, r"Expected `array`, got `str` - at `\$\.snippets`"),
+        ({"prefix": "", "snippets": [{"path": "a"}]}, r"field `text` - at `\$\.snippets\[0\]`"),
+        ([], "Prompt: Expected `object`"),
     ],
 )
 def test_what_is_wrong_is_named(data: Any, said: str) -> None:
@@ -74,5 +84,5 @@ def test_what_is_wrong_is_named(data: Any, said: str) -> None:
 
 
 def test_true_is_no_number() -> None:
-    with pytest.raises(InvalidRequest, match="seed should be of type int"):
+    with pytest.raises(InvalidRequest, match=r"Expected `int`, got `bool` - at `\$\.seed`"):
         from_json(DenoiseRequest, {"prompt": {"prefix": ""}, "seed": True})
