@@ -130,8 +130,11 @@ class _Beams:
         self._in_c = True
         self._finished: list[Beam] = []
         self._open = [Beam(row=Row(), total=0.0, source=0)]
-        self._advance(model.logits(last_state(model, cache)), [[]])
         self._written = Continuation(model, cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
+        first = model.logits(last_state(model, cache))
+        self._chooser = self._around.chooser(first)
+        if self._gone_on_in_c(0.0, first) is None:
+            self._advance(first, [[]])
 
     @property
     def rows(self) -> list[Row]:
@@ -147,19 +150,27 @@ class _Beams:
 
     def forward(self, seconds: float) -> int:
         """Go on by one forward or, in C, by several for as long as `seconds`; how many it were."""
-        if self._searching is None and self._in_c:
-            self._searching = self._handed_over()
-        if self._searching is not None:
-            sizes = self._written.search(self._searching, seconds)
-            if sizes is not None:
-                return len(sizes)
-            self._searching, self._in_c = None, False
-        self._forward()
-        return 1
+        forwards = self._gone_on_in_c(seconds)
+        if forwards is None:
+            self._forward()
+        return forwards or 1
 
-    def _handed_over(self) -> Searching | None:
+    def _gone_on_in_c(self, seconds: float, first: Tensor | None = None) -> int | None:
+        """By how many forwards the search has gone on in C, where it begins with the first token's logits
+        `first`; None where it has not."""
+        if self._searching is None and self._in_c:
+            self._searching = self._handed_over(first)
+        if self._searching is None:
+            return None
+        sizes = self._written.search(self._searching, seconds)
+        if sizes is None:
+            self._searching, self._in_c = None, False
+            return None
+        return len(sizes)
+
+    def _handed_over(self, first: Tensor | None) -> Searching | None:
         """The search as C goes on with it; None where others have a say, or for as long as they have."""
-        rules, propose, chooser = self._rules, self._propose, self._around.chooser
+        rules, propose, chooser = self._rules, self._propose, self._chooser
         line = rules.end if isinstance(rules.end, LineEnd) else None
         others = rules.barred is not Rules.barred or (line is None and rules.end is not Rules.end)
         room = has_room(self._width, self._plan.length)
@@ -171,6 +182,7 @@ class _Beams:
         return Searching(
             self._open,
             self._finished,
+            first=first,
             chooser=chooser,
             before=self._around.before,
             drafts=propose.ngrams.matches_in_c,

@@ -53,9 +53,9 @@ class Network(Protocol):
     def search_behind(
         self, memory: Memory, searching: Searching, seconds: float
     ) -> Sequence[tuple[int, int]] | None:
-        """Go on with a search by one forward, and by more for as long as `seconds` allow for, `memory` being
-        what its beams see and their room. How many rows each forward took, and tokens of each; None where
-        going on is for the caller to do."""
+        """Begin a search, or go on with it by one forward, and by more for as long as `seconds` allow for,
+        `memory` being what its beams see and their room. How many rows each forward took, and tokens of each;
+        None where that is for the caller to do."""
 
     def logits_behind(
         self,

@@ -48,8 +48,16 @@ class Around:
             end -= 1
         self.before = prompt[:end]
         self._ngrams, self._context = ngrams, self.before[-LONGEST:]
-        self.chooser: Chooser | None = None
-        """What chooses in C, if that is where the last choice was made."""
+        self._chooser: Chooser | None = None
+
+    def chooser(self, logits: Tensor) -> Chooser | None:
+        """What chooses in C, among logits (rows, vocab) such as these; None where that is for torch to do."""
+        if not can_choose(logits):
+            return None
+        if self._chooser is None:
+            texts = self._ngrams.texts_in_c if self._ngrams is not None else []
+            self._chooser = Chooser(texts, logits.shape[-1], ENDS)
+        return self._chooser
 
     def likeliest(self, logits: Tensor, rows: Sequence[Open], count: int) -> list[Found]:
         """The `count` likeliest next tokens of all `rows`, the best first; fewer where fewer are allowed.
@@ -68,11 +76,9 @@ class Around:
         vocab = logits.shape[-1]
         logits = logits.reshape(-1, vocab)
         contexts = [self._before(row) for row in rows]
-        if can_choose(logits):
-            if self.chooser is None:
-                texts = self._ngrams.texts_in_c if self._ngrams is not None else []
-                self.chooser = Chooser(texts, vocab, ENDS)
-            return self.chooser.likeliest(logits, rows, contexts, count, apart=apart)
+        chooser = self.chooser(logits)
+        if chooser is not None:
+            return chooser.likeliest(logits, rows, contexts, count, apart=apart)
         said = self._ngrams.said if self._ngrams is not None else _nothing
         return _in_torch(logits, rows, [said(context) for context in contexts], count, apart=apart)
 

@@ -151,6 +151,7 @@ class Search(Structure):
         ("within", POINTER(Pass)),
         ("reading", POINTER(Reading)),
         ("likeliest", POINTER(Likeliest)),
+        ("first", c_void_p),
         ("draft", POINTER(Text)),
         *((name, c_void_p) for name in ("places", "lengths", "context", "brackets", "begins_line")),
         *((name, POINTER(Beam)) for name in ("open", "grown", "finished")),
@@ -203,7 +204,8 @@ class Library:
         self._threads = _Threads()
         self.scratch_floats = code.infill_scratch
         self.reading_scratch_floats = code.infill_reading_scratch
-        self.run, self.read, self.search = code.infill_run, code.infill_read, code.infill_search
+        self.run, self.read = code.infill_run, code.infill_read
+        self.search = code.infill_search
         self.product, self.choose, self.draw = code.infill_product, code.infill_choose, code.infill_draw
         self.likeliest, self.matches = code.infill_likeliest, short.infill_matches
         self.log_probabilities = code.infill_log_probabilities

@@ -26,6 +26,7 @@ typedef struct {
     Pass *within;         /* over rows behind the prefix; the search says which */
     Reading *reading;     /* tokens and sources likewise */
     Likeliest *likeliest; /* rows and results likewise */
+    float *first;         /* logits (vocab,) of the first token, as long as none was chosen: no beam has one yet */
     const Text *draft;    /* what to draft from; NULL: nothing */
     int32_t *places, *lengths;  /* room for that text */
     const int32_t *context;     /* the last tokens before the middle */
@@ -218,11 +219,18 @@ static double now(void) {
 }
 
 /* Go on until no open beam can change what is found, for so many forwards, or by as many as `seconds` allow for, one
- * at least. How many rows each of them took, and tokens of each, goes to `sizes`. How many there were. */
+ * at least; what has not begun only begins. How many rows each of them took, and tokens of each, goes to `sizes`. How
+ * many there were. */
 EXPORT int infill_search(Search *search, int set, float *scratch, int threads, double seconds, int forwards,
                          int32_t *sizes) {
     double began = now(), last = began;
     int done = 0;
+    if (search->first) {
+        search->likeliest->logits = search->first;
+        search->first = 0;
+        keep_best(search, grown_from(search, set, 1, 0));
+        return 0;
+    }
     while (search->open_count && done < forwards) {
         forward(search, set, scratch, threads);
         sizes[2 * done] = search->within->rows;

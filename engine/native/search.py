@@ -8,6 +8,7 @@ from ctypes import pointer
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from engine.line_end import LineEnd
 from engine.middles import LONGEST_DRAFT, Row
@@ -31,9 +32,10 @@ def has_room(width: int, length: int) -> bool:
 class Searching:
     """A search that has come as far as the beams `opened` and `finished`, for a network to go on with.
 
-    `before` are the tokens before the middle; `drafts` is what to draft from, and `line` says where a line
-    ends it. `width` beams of less than `length` tokens are followed and `looked_at` continuations looked at,
-    to find `batch` middles; margins are as in `engine.beams`.
+    Where it has not begun the only open beam has no token, and `first` are logits (1, vocab) of one. `before`
+    are the tokens before the middle; `drafts` is what to draft from, and `line` says where a line ends it.
+    `width` beams of less than `length` tokens are followed and `looked_at` continuations looked at, to find
+    `batch` middles; margins are as in `engine.beams`.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Searching:
         opened: Sequence[Beam],
         finished: Sequence[Beam],
         *,
+        first: Tensor | None,
         chooser: Chooser,
         before: Sequence[int],
         drafts: Matches | None,
@@ -68,9 +71,10 @@ class Searching:
         brackets, begins_line = line.by_token if line is not None else (None, None)
         of = chooser.its
         of.best, of.row, of.token = (each.ctypes.data for each in results)
-        self._held = chooser, drafts, context, room, results, brackets, begins_line
+        self._held = first, chooser, drafts, context, room, results, brackets, begins_line
         self.its = Search(
             likeliest=pointer(of),
+            first=first.data_ptr() if first is not None else None,
             draft=pointer(drafts.text) if drafts is not None else None,
             places=room[0].ctypes.data,
             lengths=room[1].ctypes.data,

@@ -146,7 +146,7 @@ def test_it_comes_back_to_be_shown_and_to_be_stopped(
 ) -> None:
     shown = list(embedded.denoise(ask("        value = ||", frame_ms=0.0), NEVER))
     assert [step.number for step in shown] == list(range(1, len(shown) + 1))
-    assert {len(call) for call in passes} == {1}
+    assert {len(call) for call in passes[1:]} == {1}
     cancelled = threading.Event()
     steps = embedded.denoise(ask("        value = ||", frame_ms=0.0), cancelled)
     next(steps), next(steps)
@@ -155,6 +155,6 @@ def test_it_comes_back_to_be_shown_and_to_be_stopped(
     passes.clear()
     monkeypatch.setattr(middles, "_LONGEST_UNSEEN_MS", 0.0)
     assert last(embedded.denoise(ask("        value = ||"), NEVER)).stop is Stop.CONFIDENT
-    assert {len(call) for call in passes} == {1}
+    assert {len(call) for call in passes[1:]} == {1}
     late = last(embedded.denoise(ask("        value = ||", deadline_ms=0.1), NEVER))
     assert late.stop is Stop.DEADLINE
