@@ -35,14 +35,18 @@ if TYPE_CHECKING:
     from engine.network import Network
     from engine.service.budget import Budget
 
+_WITH_THE_LOCK = 1
+"""Lanes more than there are processor cores that compute at a time where passes are not joined: one of them
+is usually between two passes, where it has the interpreter's lock or waits for it, and no use for a core."""
+
 logger = logging.getLogger(__name__)
 
 
 def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Engine]:
     """`count` engines that can be used at once, on the weights of `engine`.
 
-    Their passes are joined, in turn in one of `batches` that compute beside each other, or so many lanes
-    compute at a time where nothing is gained by joining; None is as many as there are processor cores for.
+    Their passes are joined, in turn in one of `batches` that compute beside each other; where nothing is
+    gained by joining about so many lanes compute at a time. None is as many as there are processor cores for.
     What is not ours to take apart is used as it is by every lane.
     """
     if not isinstance(engine, InProcessEngine):
@@ -56,7 +60,7 @@ def lanes_of(engine: Engine, count: int, batches: int | None = None) -> list[Eng
         apart = Batch.beside_each_other(network, threads, at_once)
         shared = [(batch, BatchedNetwork(network, batch)) for batch in apart]
     else:
-        turns = Turns(network, threads=threads, places=at_once)
+        turns = Turns(network, threads=threads, places=min(count, at_once + _WITH_THE_LOCK))
         shared = [(turns, TakingTurns(network, turns))]
     budget = Budget(CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"])
     return [

@@ -1,9 +1,9 @@
 """Lanes on a network that gains nothing from joined rows: so many compute at a time, each its own passes.
 
 A lane computes for a turn and then leaves its place to the next one that waits, so that requests of several
-clients go on side by side. While there are more urgent lanes the others stand still. As many lanes as there
-are processor cores compute beside each other, since a pass through a small model keeps one of them busy; one
-that is alone has all. For networks that do gain there is `engine.service.batching`.
+clients go on side by side. While there are more urgent lanes the others stand still. About as many lanes as
+there are processor cores compute beside each other, since a pass through a small model keeps one of them
+busy; one that is alone has all. For networks that do gain there is `engine.service.batching`.
 """
 
 from __future__ import annotations
