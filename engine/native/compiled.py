@@ -29,7 +29,7 @@ LANES = 16
 
 
 class Layer(Structure):
-    """See `Layer` in layers.c."""
+    """See `Layer` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("qkv", "out", "gate", "up", "mlp_down", "expert_down")),
@@ -41,7 +41,7 @@ class Layer(Structure):
 
 
 class Model(Structure):
-    """See `Model` in layers.c."""
+    """See `Model` in structures.h."""
 
     _fields_ = (
         ("layer", POINTER(Layer)),
@@ -51,7 +51,7 @@ class Model(Structure):
 
 
 class Keys(Structure):
-    """See `Keys` in layers.c."""
+    """See `Keys` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("shared_k", "shared_v", "own_k", "own_v", "cosine", "sine")),
@@ -61,7 +61,7 @@ class Keys(Structure):
 
 
 class Pass(Structure):
-    """See `Pass` in layers.c."""
+    """See `Pass` in structures.h."""
 
     _fields_ = (
         ("model", POINTER(Model)),
@@ -72,7 +72,7 @@ class Pass(Structure):
 
 
 class Reading(Structure):
-    """See `Reading` in layers.c."""
+    """See `Reading` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("tokens", "source", "embedding", "head", "x", "logits")),
@@ -82,7 +82,7 @@ class Reading(Structure):
 
 
 class Product(Structure):
-    """See `Product` in layers.c."""
+    """See `Product` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("weight", "x", "y")),
@@ -92,7 +92,7 @@ class Product(Structure):
 
 
 class Choices(Structure):
-    """See `Choices` in layers.c."""
+    """See `Choices` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("logits", "argmax", "confidence", "entropy")),
@@ -102,7 +102,7 @@ class Choices(Structure):
 
 
 class Draws(Structure):
-    """See `Draws` in layers.c."""
+    """See `Draws` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("probabilities", "uniform", "drawn")),
@@ -111,13 +111,13 @@ class Draws(Structure):
 
 
 class Text(Structure):
-    """See `Text` in layers.c."""
+    """See `Text` in structures.h."""
 
     _fields_ = (("tokens", c_void_p), ("silent", c_void_p), ("count", c_int32))
 
 
 class Likeliest(Structure):
-    """See `Likeliest` in layers.c."""
+    """See `Likeliest` in structures.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("logits", "at", "total", "width", "context")),

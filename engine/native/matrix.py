@@ -52,7 +52,7 @@ class NativeMatrix:
 
 def panels(weight: Tensor) -> Tensor:
     """`weight` (out, in) in 127 steps up and down of each output's own: panels (out / 16, bytes) uint8, which
-    layers.c describes."""
+    structures.h describes."""
     weight = weight.float()
     step = weight.abs().amax(1, keepdim=True).clamp_min(_LEAST) / _STEPS
     steps = (weight / step).round().to(torch.int8)
