@@ -26,9 +26,9 @@ from torch import Tensor
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
-from engine.line_end import LineEnd
-from engine.middles import LONGEST_DRAFT, Drafts, FromText, Propose, Row, Rules, drive, forward_length
-from engine.native.search import Searching, has_room
+from engine.in_c import InC, given_to_c
+from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
+from engine.native.search import Given, Searching
 from engine.network import Network
 from engine.next_token import Around, Open
 from engine.ngram_cache import NgramCache
@@ -124,29 +124,27 @@ class _Beams:
         self._finished_margin = _THOROUGH_MARGIN if thorough else _FINISHED_MARGIN
         self._width = max(width, plan.batch)
         self._around = Around(cache.tokens, ngrams)
-        self._propose = propose
         self._drafts = Drafts(propose, self._around.before, rules, plan.length)
-        self._searching: Searching | None = None
-        self._in_c = True
         self._finished: list[Beam] = []
         self._open = [Beam(row=Row(), total=0.0, source=0)]
         self._written = Continuation(model, cache, len(cache), self._width, plan.length + 1 + LONGEST_DRAFT)
         first = model.logits(last_state(model, cache))
-        self._chooser = self._around.chooser(first)
+        given = given_to_c(self._around, first, plan, rules, propose, self._width, apart=False)
+        self._in_c = InC(self._written, given if rules.barred is Rules.barred else None, rules)
         if self._gone_on_in_c(0.0, first) is None:
             self._advance(first, [[]])
 
     @property
     def rows(self) -> list[Row]:
         """What is found so far, and behind it the open beams as far as there is room."""
-        if self._searching is not None:
-            return [*islice(self._searching.rows, self._plan.batch)]
+        if self._in_c.searching is not None:
+            return [*islice(self._in_c.searching.rows, self._plan.batch)]
         return [beam.row for beam in [*self._finished, *self._open][: self._plan.batch]]
 
     @property
     def done(self) -> bool:
         """Whether no open beam can change what is found."""
-        return self._searching.done if self._searching is not None else not self._open
+        return self._in_c.searching.done if self._in_c.searching is not None else not self._open
 
     def forward(self, seconds: float) -> int:
         """Go on by one forward or, in C, by several for as long as `seconds`; how many it were."""
@@ -158,37 +156,16 @@ class _Beams:
     def _gone_on_in_c(self, seconds: float, first: Tensor | None = None) -> int | None:
         """By how many forwards the search has gone on in C, where it begins with the first token's logits
         `first`; None where it has not."""
-        if self._searching is None and self._in_c:
-            self._searching = self._handed_over(first)
-        if self._searching is None:
-            return None
-        sizes = self._written.search(self._searching, seconds)
-        if sizes is None:
-            self._searching, self._in_c = None, False
-            return None
-        return len(sizes)
+        rows = [beam.row for beam in self._open]
+        return self._in_c.go_on(seconds, rows, lambda given: self._handed_over(given, first))
 
-    def _handed_over(self, first: Tensor | None) -> Searching | None:
-        """The search as C goes on with it; None where others have a say, or for as long as they have."""
-        rules, propose, chooser = self._rules, self._propose, self._chooser
-        line = rules.end if isinstance(rules.end, LineEnd) else None
-        others = rules.barred is not Rules.barred or (line is None and rules.end is not Rules.end)
-        room = has_room(self._width, self._plan.length)
-        if others or not room or chooser is None or not isinstance(propose, FromText):
-            self._in_c = False
-            return None
-        if any(rules.allowed(beam.row.ids) is not None for beam in self._open):
-            return None
+    def _handed_over(self, given: Given, first: Tensor | None) -> Searching:
         return Searching(
             self._open,
             self._finished,
+            given,
             first=first,
-            chooser=chooser,
-            before=self._around.before,
-            drafts=propose.ngrams.matches_in_c,
-            line=line,
             width=self._width,
-            length=self._plan.length,
             looked_at=_LOOKED_AT * self._width,
             batch=self._plan.batch,
             margin=self._margin,

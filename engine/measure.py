@@ -193,7 +193,7 @@ class _Watched:
     ) -> Sequence[tuple[int, int]] | None:
         sizes = self._network.search_behind(memory, searching, seconds)
         # What a middle sees of itself is left out: it is little, and only the search knows how much.
-        self.passes += [(rows * count, memory.start) for rows, count in sizes or ()]
+        self.passes += [(tokens, memory.start) for _, tokens in sizes or ()]
         return sizes
 
     def __getattr__(self, name: str) -> Any:

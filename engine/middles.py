@@ -27,7 +27,7 @@ from engine.special import Special
 Propose = Callable[[Sequence[int], Sequence[int]], Sequence[int]]
 """(text before the middle, written) -> what may come next, in order; empty where there is no idea."""
 
-LONGEST_DRAFT = 7
+LONGEST_DRAFT = 11
 """Tokens of a draft that are looked at."""
 
 _LENGTHS = (1, 4, 1 + LONGEST_DRAFT)
@@ -92,14 +92,19 @@ class Row:
             self.full = True
 
 
+def no_draft(_before: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
+    """Proposes nothing: tokens come one by one."""
+    return ()
+
+
 @dataclass(frozen=True)
 class FromText:
-    """Proposes what followed the same tokens in the text around; see `NgramCache.draft`."""
+    """Proposes what followed the same tokens in the text around, or in the middle; see `NgramCache.draft`."""
 
     ngrams: NgramCache
 
     def __call__(self, before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
-        return self.ngrams.draft([*before, *written], LONGEST_DRAFT)
+        return self.ngrams.draft(before, written, LONGEST_DRAFT)
 
 
 class Drafts:

@@ -54,7 +54,7 @@ class Network(Protocol):
         self, memory: Memory, searching: Searching, seconds: float
     ) -> Sequence[tuple[int, int]] | None:
         """Begin a search, or go on with it by one forward, and by more for as long as `seconds` allow for,
-        `memory` being what its beams see and their room. How many rows each forward took, and tokens of each;
+        `memory` being what its beams see and their room. How many rows and how many tokens each forward took;
         None where that is for the caller to do."""
 
     def logits_behind(

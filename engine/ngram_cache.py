@@ -86,19 +86,24 @@ class NgramCache:
                     counts[token] = counts.get(token, 0) + 1
         return [*wider, *(counts for counts in own if counts)]
 
-    def draft(self, context: Sequence[int], limit: int) -> list[int]:
-        """What followed the longest match of the end of `context` the last time, at most `limit` tokens.
+    def draft(self, before: Sequence[int], written: Sequence[int], limit: int) -> list[int]:
+        """What followed the longest match of the end of what is `written` behind `before` the last time, in
+        wider texts, these, or what is written itself; at most `limit` tokens.
 
         After a match of one token at most one, and twice as many for each token more: what followed a single
         token comes again in one of four cases, what followed six in nine of ten.
         """
-        places, lengths = self._matches(context, 1)
-        if not len(places):
-            return []
-        longest = int(lengths.max())
-        last = places[lengths == longest][-1]
-        following: list[int] = self._tokens[last : last + min(limit, 2 ** (longest - 1))].tolist()
-        return following[: following.index(_BREAK)] if _BREAK in following else following
+        context = [*before[-LONGEST:], *written[-LONGEST:]]
+        longest, following = 0, _NOWHERE
+        for cache in (self._wider, self, NgramCache([written])):
+            if cache is None:
+                continue
+            places, lengths = cache._matches(context, 1)
+            if len(places) and int(lengths.max()) >= longest:
+                longest = int(lengths.max())
+                following = cache._tokens[places[lengths == longest][-1] :]
+        tokens: list[int] = following[: min(limit, 2**longest // 2)].tolist()
+        return tokens[: tokens.index(_BREAK)] if _BREAK in tokens else tokens
 
     def _matches(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Where a continuation of the end of `context` stands, in order, and how many of its tokens match, at

@@ -2,8 +2,9 @@
 
 The text is exactly what greedy causal decoding writes, whatever is proposed; a proposal only saves
 forwards where it is right. Each row but the first begins with another first token, which is how
-alternatives come about. What is likeliest may be for the text around to say as well as for the model (see
-`engine.ngram_cache`). Speaks token ids; text rules and drafts come as callables.
+alternatives come about. Where the layers are C, writing goes on there; see `engine.in_c`. What is likeliest
+may be for the text around to say as well as for the model (see `engine.ngram_cache`). Speaks token ids; text
+rules and drafts come as callables.
 
 Source: Leviathan et al., "Fast inference from transformers via speculative decoding", arXiv 2211.17192, for
 the greedy case; drafts from the prompt as in Saxena, "Prompt lookup decoding" (2023).
@@ -18,10 +19,13 @@ from itertools import chain
 
 import torch
 
+from engine.beams import Beam
 from engine.cache import PrefixCache, last_state
 from engine.continuation import Continuation
 from engine.denoiser import Draft, Plan
+from engine.in_c import InC, given_to_c
 from engine.middles import LONGEST_DRAFT, Drafts, Propose, Row, Rules, drive, forward_length
+from engine.native.search import Given, Searching
 from engine.network import Network
 from engine.next_token import Around, Found, Open
 from engine.ngram_cache import NgramCache
@@ -70,24 +74,48 @@ class _Greedy:
         self._around = Around(cache.tokens, ngrams)
         self._drafts = Drafts(propose, self._around.before, rules, plan.length)
         first = self._asked([], 0)
-        self.rows = []
-        for found in self._around.likeliest(model.logits(last_state(model, cache)), [first], plan.batch):
-            self.rows.append(row := Row())
+        logits = model.logits(last_state(model, cache))
+        self._rows: list[Row] = []
+        for found in self._around.likeliest(logits, [first], plan.batch):
+            self._rows.append(row := Row())
             _add(row, found, first)
             row.settle(rules, plan.length)
-        self._open = [row for row in self.rows if not row.done]
+        self._open = [row for row in self._rows if not row.done]
         self._sources = list(range(len(self._open)))
         self._written = Continuation(
             model, cache, len(cache), len(self._open), plan.length + 1 + LONGEST_DRAFT
         )
+        given = given_to_c(self._around, logits, plan, rules, propose, len(self._open), apart=True)
+        self._in_c = InC(self._written, given, rules)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The middles as they are now, in the order of their first tokens."""
+        if self._in_c.searching is None:
+            return self._rows
+        written = iter(self._in_c.searching.rows)
+        return [row if row.done else next(written) for row in self._rows]
 
     @property
     def done(self) -> bool:
         """Whether every row is."""
-        return not self._open
+        return self._in_c.searching.done if self._in_c.searching is not None else not self._open
 
-    def forward(self, _seconds: float) -> int:
-        """Have every open row's draft verified, once."""
+    def forward(self, seconds: float) -> int:
+        """Have every open row's draft verified, once or, in C, for as long as `seconds`; how often."""
+        forwards = self._in_c.go_on(seconds, self._open, self._handed_over)
+        if forwards is None:
+            self._forward()
+        return forwards or 1
+
+    def _handed_over(self, given: Given) -> Searching:
+        beams = [
+            Beam(row=row, total=0.0, source=source)
+            for row, source in zip(self._open, self._sources, strict=True)
+        ]
+        return Searching(beams, [], given, width=len(beams), batch=len(beams), apart=True)
+
+    def _forward(self) -> None:
         rows = self._open
         drafts = [self._drafts.of(row) for row in rows]
         count = forward_length(self._model, drafts)
@@ -108,7 +136,6 @@ class _Greedy:
             row.settle(self._rules, self._plan.length)
         self._sources = [index for index, row in enumerate(rows) if not row.done]
         self._open = [rows[index] for index in self._sources]
-        return 1
 
     def _asked(self, written: Sequence[int], at: int) -> Open:
         """What to ask of the logits `at` an index, which are of what follows `written`."""

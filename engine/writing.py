@@ -13,7 +13,7 @@ from engine.cache import PrefixCache
 from engine.canvases import by_score, canvases_of
 from engine.denoiser import Draft, Plan
 from engine.line_end import LineEnd
-from engine.middles import FromText, Rules
+from engine.middles import FromText, Rules, no_draft
 from engine.network import Network
 from engine.ngram_cache import NgramCache
 from engine.request import Canvas, Decoding, DenoiseRequest
@@ -59,7 +59,7 @@ def write_middles(
         started=started,
         frame_ms=request.frame_ms,
     )
-    drafts = _nothing if decoding is Decoding.CAUSAL else FromText(ngrams)
+    drafts = no_draft if decoding is Decoding.CAUSAL else FromText(ngrams)
     said = ngrams if informed else None
     if decoding is Decoding.SEARCH:
         for draft in search(
@@ -78,7 +78,3 @@ def _holding(texts: Sequence[str], tokenizer: Tokenizer) -> Callable[[Sequence[i
         return any(text in decoded for text in texts)
 
     return holds
-
-
-def _nothing(_before: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
-    return ()

@@ -200,7 +200,7 @@ INLINE void NAME(mix_all)(const float *weights, const void *values, size_t offse
 
 /* How many of a row's own tokens there are to look at, of the first `most`. */
 INLINE int NAME(seen_of)(const Pass *pass, int row, int most) {
-    int written = pass->at[row] + pass->count;
+    int written = column_of(pass, row, first_of(pass, row + 1));
     return written < most ? written : most;
 }
 
@@ -222,7 +222,7 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     int first = from * group + begin; /* the block's first lane, counted from the first token of all */
     int own_count = pass->causal ? 0 : pass->columns; /* that any of them sees */
     for (int lane = 0; pass->causal && lane < used; lane++) {
-        int token = (first + lane) / group, column = pass->at[token / pass->count] + token % pass->count;
+        int token = (first + lane) / group, column = column_of(pass, row_of(pass, token), token);
         own_count = column + 1 > own_count ? column + 1 : own_count;
     }
     int shared = keys->shared_count, total = shared + own_count;
@@ -248,9 +248,8 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
                      d);
     float *own = scores + (size_t)shared * LANES;
     for (int i = 0; i < apart * LANES; i++) own[i] = -INFINITY;
-    int lanes_of_row = pass->count * group;
     for (int lane = 0; apart && lane < used;) { /* lanes of one row after those of another */
-        int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
+        int row = row_of(pass, (first + lane) / group), end = first_of(pass, row + 1) * group - first;
         end = end < used ? end : used;
         int seen = NAME(seen_of)(pass, row, apart);
         float *part = mixed; /* not needed yet */
@@ -262,7 +261,7 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     }
     if (pass->causal) {
         for (int lane = 0; lane < used; lane++) {
-            int token = (first + lane) / group, column = pass->at[token / pass->count] + token % pass->count;
+            int token = (first + lane) / group, column = column_of(pass, row_of(pass, token), token);
             for (int k = column + 1; k < own_count; k++) own[k * LANES + lane] = -INFINITY;
             int oldest = keys->window ? shared + column - keys->window + 1 : 0; /* as an index into all */
             for (int k = 0; k < oldest; k++) scores[(size_t)k * LANES + lane] = -INFINITY;
@@ -285,7 +284,7 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     memset(mixed, 0, sizeof(float) * d * LANES);
     NAME(mix_all)(scores, keys->shared_v, kv * keys->shared_head, total - apart, keys->shared_bf16, mixed, d, 0, used);
     for (int lane = 0; apart && lane < used;) {
-        int row = (first + lane) / lanes_of_row, end = (row + 1) * lanes_of_row - first;
+        int row = row_of(pass, (first + lane) / group), end = first_of(pass, row + 1) * group - first;
         end = end < used ? end : used;
         NAME(mix_all)(own, keys->own_v, row * keys->own_row + kv * keys->own_head,
                       NAME(seen_of)(pass, row, apart), keys->own_bf16, mixed, d, lane, end);

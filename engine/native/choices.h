@@ -79,15 +79,31 @@ static void NAME(log_probabilities)(const float *logits, const int32_t *tokens, 
     }
 }
 
+/* Which of as many tokens as a vector has are `last`, and behind `before` unless `either` has all bits. */
+INLINE Signed NAME(standing)(const int32_t *text, int32_t last, int back, int32_t before, int32_t either) {
+    Signed here, previous;
+    memcpy(&here, text, sizeof here);
+    memcpy(&previous, text - back, sizeof previous);
+    return (here == last) & ((previous == before) | either);
+}
+
 /* Where a context's last tokens stand in a text, at least `shortest` of them: the places behind, how many there are. */
 static int NAME(matches)(const Text *of, const int32_t *context, int width, int shortest, int32_t *places,
                          int32_t *lengths) {
     const int32_t *text = of->tokens;
-    int count = of->count, found = 0, last = context[width - 1];
-    for (int from = 0; from < count - 1; from += LANES) {
-        int some = count - 1 - from < LANES ? count - 1 - from : LANES, any = some < LANES;
-        for (int i = 0; i < LANES && some == LANES; i++) any |= text[from + i] == last;
-        for (int i = from; any && i < from + some; i++) {
+    if (width < shortest) return 0;
+    /* Two tokens at once where two have to match: a single one stands in too many places. */
+    int back = shortest > 1, count = of->count, found = 0;
+    int32_t last = context[width - 1], before = context[width - 1 - back], either = back - 1;
+    for (int from = back; from < count - 1; from += LOOKED_AT_ONCE) {
+        int some = count - 1 - from < LOOKED_AT_ONCE ? count - 1 - from : LOOKED_AT_ONCE;
+        if (some == LOOKED_AT_ONCE) {
+            Signed standing = {0};
+            for (int i = 0; i < LOOKED_AT_ONCE; i += WIDTH)
+                standing |= NAME(standing)(text + from + i, last, back, before, either);
+            if (!NAME(any)(standing)) continue;
+        }
+        for (int i = from; i < from + some; i++) {
             if (text[i] != last || text[i + 1] < 0) continue;
             int length = 1;
             while (length < width && length <= i && text[i - length] == context[width - 1 - length]) length++;
@@ -194,9 +210,8 @@ static void NAME(likeliest)(const Likeliest *of) {
             const float *least = of->best + (size_t)(list + 1) * of->count - 1;
             for (int i = 0; i < of->vocab; i += WIDTH) {
                 Signed above = load(row + i) + shift > *least;
-                int any = 0;
-                for (int k = 0; k < WIDTH; k++) any |= above[k];
-                for (int k = 0; any && k < WIDTH; k++) NAME(offer)(of, list, row[i + k] + shift, r, i + k);
+                if (!NAME(any)(above)) continue;
+                for (int k = 0; k < WIDTH; k++) NAME(offer)(of, list, row[i + k] + shift, r, i + k);
             }
         }
         if (said) NAME(take_out)(of, said, row);

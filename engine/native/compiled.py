@@ -67,6 +67,7 @@ class Pass(Structure):
         ("model", POINTER(Model)),
         ("keys", POINTER(Keys)),
         ("at", POINTER(c_int32)),
+        ("first", c_void_p),
         *((name, c_int32) for name in ("rows", "count", "start", "causal", "encoder", "columns", "most_own")),
     )
 
@@ -129,8 +130,8 @@ class Likeliest(Structure):
     )
 
 
-MOST_BEAMS, MOST_WRITTEN, MOST_DRAFT, MOST_CONTEXT = 64, 256, 7, 8
-"""What a search has room for: beams, tokens of each, of a draft, and those that n-grams are looked up by."""
+MOST_BEAMS, MOST_WRITTEN, MOST_DRAFT, MOST_CONTEXT, MOST_TOKENS = 64, 256, 11, 8, 96
+"""What a search has room for: beams, tokens of each, of a draft, of a context, and of one forward."""
 
 
 class Beam(Structure):
@@ -157,7 +158,10 @@ class Search(Structure):
         *((name, POINTER(Beam)) for name in ("open", "grown", "finished")),
         *((name, c_double) for name in ("margin", "finished_margin")),
         *((name, c_int32) for name in ("open_count", "finished_count", "context_count", "longest_context")),
-        *((name, c_int32) for name in ("width", "looked_at", "batch", "length", "end_marker")),
+        *(
+            (name, c_int32)
+            for name in ("width", "looked_at", "batch", "length", "end_marker", "apart", "drafts")
+        ),
     )
 
 

@@ -148,7 +148,7 @@ class NativeGemma(Ends):
     ) -> Sequence[tuple[int, int]]:
         """See `engine.network.Network`; likewise one call."""
         # Room for the largest forward there may be.
-        tokens, last = max(searching.width, 1 + MOST_DRAFT), searching.length + MOST_DRAFT
+        tokens, last = searching.most_tokens, searching.length + MOST_DRAFT
         its = self._pass(memory, tokens, 1, [last] * tokens, last + 1, causal=True, encoder=True)
         logits = torch.empty(tokens, self.config.vocab_size)
         sizes = (c_int32 * (2 * _MOST_FORWARDS))()

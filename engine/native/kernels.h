@@ -20,6 +20,7 @@
 typedef float NAME(Floats) __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t NAME(Unsigned) __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t NAME(Signed) __attribute__((vector_size(4 * WIDTH)));
+typedef int64_t NAME(Longs) __attribute__((vector_size(4 * WIDTH)));
 typedef uint16_t NAME(Halves) __attribute__((vector_size(2 * WIDTH)));
 typedef uint8_t NAME(Bytes) __attribute__((vector_size(WIDTH)));
 #define Floats NAME(Floats)
@@ -53,6 +54,14 @@ INLINE void NAME(store_bf16)(uint16_t *to, Floats x) {
 
 INLINE Floats NAME(choose)(Signed which, Floats yes, Floats no) {
     return (Floats)(((Signed)yes & which) | ((Signed)no & ~which));
+}
+
+/* Whether any bit is set. */
+INLINE int NAME(any)(Signed x) {
+    NAME(Longs) twos = (NAME(Longs))x;
+    int64_t bits = 0;
+    for (int i = 0; i < WIDTH / 2; i++) bits |= twos[i];
+    return bits != 0;
 }
 
 /* The greatest of a vector's numbers. */
@@ -137,7 +146,7 @@ static void NAME(project)(const Pass *pass, int index, int from, int to, const f
         scale[t] = NAME(normed_input)(x + (size_t)(from + t) * hidden, input + (size_t)t * hidden, hidden, model->eps);
     NAME(product)(layer->qkv, input, scale, y, tokens, hidden, hidden, joined);
     for (int t = 0; t < tokens; t++) {
-        int row = (from + t) / pass->count, column = pass->at[row] + (from + t) % pass->count;
+        int row = row_of(pass, from + t), column = column_of(pass, row, from + t);
         size_t position = (size_t)(pass->start + column) * (d / 2);
         float key[MOST_HIDDEN], value[MOST_HIDDEN];
         NAME(heads_of)(layer, model, y + (size_t)t * joined, keys->cosine + position, keys->sine + position,

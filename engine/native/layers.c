@@ -46,7 +46,7 @@ static size_t part_floats(const Pass *pass, int tokens) {
 /* Floats of scratch that `infill_run` needs with up to `threads` threads. */
 EXPORT size_t infill_scratch(const Pass *pass, int threads) {
     /* However many parts there are, each but the last has one token more than its share at most. */
-    return part_floats(pass, pass->rows * pass->count + threads) + (threads - 1) * part_floats(pass, 0);
+    return part_floats(pass, tokens_of(pass) + threads) + (threads - 1) * part_floats(pass, 0);
 }
 
 /* A pass on its way: each of its parts takes some of the tokens through all layers. */
@@ -62,7 +62,7 @@ static void run_part(Job *job, int part) {
     Running *running = (Running *)job;
     const Pass *pass = running->pass;
     const Set *set = running->set;
-    int tokens = pass->rows * pass->count, each = (tokens + job->parts - 1) / job->parts, from, to;
+    int tokens = tokens_of(pass), each = (tokens + job->parts - 1) / job->parts, from, to;
     share_of(job, part, tokens, &from, &to);
     float *queries = running->scratch + part * part_floats(pass, each);
     float *scratch = queries + (size_t)each * pass->model->widest;
@@ -81,11 +81,11 @@ static void run_part(Job *job, int part) {
 
 static int worth(int threads, int tokens) { return tokens / FEW_TOKENS < threads ? tokens / FEW_TOKENS : threads; }
 
-/* Run all layers over x (rows * count, hidden), in place, the last norm without its weight included. Keys and
+/* Run all layers over x (tokens, hidden), in place, the last norm without its weight included. Keys and
  * values of these tokens are written to their rows' own. */
 EXPORT void infill_run(const Pass *pass, int set, float *x, float *scratch, int threads) {
     Running running = {.job.run = run_part, .pass = pass, .set = sets + set, .x = x, .scratch = scratch};
-    do_in_parts(&running.job, worth(threads, pass->rows * pass->count));
+    do_in_parts(&running.job, worth(threads, tokens_of(pass)));
 }
 
 typedef struct {
@@ -170,7 +170,7 @@ static void go_on_from(const Pass *pass, const int32_t *source, void *scratch) {
 /* Floats of scratch that `infill_read` needs. */
 EXPORT size_t infill_reading_scratch(const Pass *pass, int threads) {
     size_t layers = infill_scratch(pass, threads);
-    size_t head = (size_t)threads * pass->rows * pass->count * (pass->model->hidden + 1);
+    size_t head = (size_t)threads * tokens_of(pass) * (pass->model->hidden + 1);
     size_t rows = (size_t)pass->rows * pass->most_own * MOST_HEAD_DIM;
     size_t most = layers > head ? layers : head;
     return most > rows ? most : rows;
@@ -178,7 +178,7 @@ EXPORT size_t infill_reading_scratch(const Pass *pass, int threads) {
 
 /* Run all layers over tokens, and the head. */
 EXPORT void infill_read(const Pass *pass, const Reading *reading, int set, float *scratch, int threads) {
-    int hidden = pass->model->hidden, tokens = pass->rows * pass->count;
+    int hidden = pass->model->hidden, tokens = tokens_of(pass);
     if (reading->source) go_on_from(pass, reading->source, scratch);
     for (int i = 0; i < tokens; i++)
         memcpy(reading->x + (size_t)i * hidden, reading->embedding + (size_t)reading->tokens[i] * hidden,

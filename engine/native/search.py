@@ -1,10 +1,11 @@
-"""A beam search in C: what `engine.beams` does, without the interpreter, for as long as nothing has a say in
-it but the model, the text around and the line's end."""
+"""Middles written in C: what `engine.beams` and `engine.verified` do, without the interpreter, for as long as
+nothing has a say in it but the model, the text around and the line's end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ctypes import pointer
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,50 +13,72 @@ from torch import Tensor
 
 from engine.line_end import LineEnd
 from engine.middles import LONGEST_DRAFT, Row
-from engine.native.compiled import MOST_BEAMS, MOST_CONTEXT, MOST_DRAFT, MOST_WRITTEN, Search
+from engine.native.compiled import (
+    MOST_BEAMS,
+    MOST_CONTEXT,
+    MOST_DRAFT,
+    MOST_TOKENS,
+    MOST_WRITTEN,
+    Search,
+    Text,
+)
 from engine.native.compiled import Beam as NativeBeam
 from engine.native.likeliest import Chooser
-from engine.native.matches import Matches
-from engine.ngram_cache import LONGEST
+from engine.ngram_cache import LONGEST, NgramCache
 from engine.special import Special
 
 if TYPE_CHECKING:
     from engine.beams import Beam
 
 
-def has_room(width: int, length: int) -> bool:
+def has_room(width: int, length: int, *, apart: bool = False) -> bool:
     """Whether the library has room for so many beams of so many tokens."""
     drafts_and_contexts = LONGEST_DRAFT == MOST_DRAFT and LONGEST <= MOST_CONTEXT
-    return width <= MOST_BEAMS and length <= MOST_WRITTEN and drafts_and_contexts
+    tokens = _most_tokens(width, apart=apart)
+    return width <= MOST_BEAMS and tokens <= MOST_TOKENS and length <= MOST_WRITTEN and drafts_and_contexts
+
+
+def _most_tokens(width: int, *, apart: bool) -> int:
+    """Of one forward: all beams have drafts, or one that is alone."""
+    return width * (1 + MOST_DRAFT) if apart else max(width, 1 + MOST_DRAFT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What middles of less than `length` tokens are written by: `before` are the tokens before them,
+    `chooser` says what is likeliest, `drafts` is what to draft from, `line` says where a line ends them."""
+
+    before: Sequence[int]
+    chooser: Chooser
+    drafts: NgramCache | None
+    line: LineEnd | None
+    length: int
 
 
 class Searching:
     """A search that has come as far as the beams `opened` and `finished`, for a network to go on with.
 
-    Where it has not begun the only open beam has no token, and `first` are logits (1, vocab) of one. `before`
-    are the tokens before the middle; `drafts` is what to draft from, and `line` says where a line ends it.
-    `width` beams of less than `length` tokens are followed and `looked_at` continuations looked at, to find
-    `batch` middles; margins are as in `engine.beams`.
+    Where it has not begun the only open beam has no token, and `first` are logits (1, vocab) of one. `width`
+    beams are followed and `looked_at` continuations looked at, to find `batch` middles; margins are as in
+    `engine.beams`. Those that go on `apart`, as in `engine.verified`, have begun, and all are to be found.
     """
 
     def __init__(
         self,
         opened: Sequence[Beam],
         finished: Sequence[Beam],
+        given: Given,
         *,
-        first: Tensor | None,
-        chooser: Chooser,
-        before: Sequence[int],
-        drafts: Matches | None,
-        line: LineEnd | None,
         width: int,
-        length: int,
-        looked_at: int,
         batch: int,
-        margin: float,
-        finished_margin: float,
+        first: Tensor | None = None,
+        looked_at: int = 1,
+        margin: float = 0.0,
+        finished_margin: float = 0.0,
+        apart: bool = False,
     ) -> None:
-        self.width, self.length = width, length
+        chooser, before, drafts, line = given.chooser, given.before, given.drafts, given.line
+        self.most_tokens, self.length = _most_tokens(width, apart=apart), given.length
         self._forced = [beam.row.forced for beam in (*opened, *finished)]
         self._open, self._finished = (NativeBeam * width)(), (NativeBeam * (batch + width))()
         places = [*self._open[: len(opened)], *self._finished[: len(finished)]]
@@ -66,7 +89,8 @@ class Searching:
             place.brackets = line.brackets(beam.row.ids) if line is not None else 0
             place.ended, place.full, place.origin = beam.row.ended, beam.row.full, origin
         context = np.array(before[-LONGEST:], np.int32)
-        room = np.empty((2, drafts.text.count if drafts is not None else 0), np.int32)
+        texts = drafts.texts_in_c if drafts is not None else []
+        room = np.empty((2, max((text.count for text in texts), default=0)), np.int32)
         results = np.empty((3, looked_at), np.int32)  # those of the first row are floats
         brackets, begins_line = line.by_token if line is not None else (None, None)
         of = chooser.its
@@ -75,7 +99,7 @@ class Searching:
         self.its = Search(
             likeliest=pointer(of),
             first=first.data_ptr() if first is not None else None,
-            draft=pointer(drafts.text) if drafts is not None else None,
+            draft=(Text * len(texts))(*texts) if drafts is not None else None,
             places=room[0].ctypes.data,
             lengths=room[1].ctypes.data,
             context=context.ctypes.data,
@@ -93,9 +117,16 @@ class Searching:
             width=width,
             looked_at=looked_at,
             batch=batch,
-            length=length,
+            length=given.length,
             end_marker=Special.EOM.value,
+            apart=apart,
+            drafts=len(texts),
         )
+
+    @property
+    def width(self) -> int:
+        """How many beams are followed at most."""
+        return len(self._open)
 
     @property
     def done(self) -> bool:
@@ -104,8 +135,12 @@ class Searching:
 
     @property
     def rows(self) -> Iterator[Row]:
-        """What is found so far, the likeliest first, and behind it the open beams."""
-        for beam in [*self._finished[: self.its.finished_count], *self._open[: self.its.open_count]]:
+        """What is found so far, the likeliest first, and behind it the open beams; those that go on apart are
+        in the order they were given in, opened ones first."""
+        beams = [*self._finished[: self.its.finished_count], *self._open[: self.its.open_count]]
+        if self.its.apart:
+            beams.sort(key=lambda beam: beam.origin)
+        for beam in beams:
             forced = self._forced[beam.origin]
             yield Row(
                 ids=beam.ids[: beam.count],

@@ -40,20 +40,37 @@ typedef struct {
     const Model *model;
     const Keys *keys;
     const int32_t *at; /* each row's column of its first token */
-    int32_t rows, count; /* of tokens in each row */
+    const int32_t *first; /* each row's first token, and behind them how many there are; NULL: `count` in each */
+    int32_t rows, count; /* of tokens in each row, or in the longest */
     int32_t start; /* position of column 0 */
     int32_t causal, encoder;
     int32_t columns;  /* of its own that a token sees where not causal */
     int32_t most_own; /* columns that the longest row has */
 } Pass;
 
-/* What is read by a pass and asked of it: tokens (rows, count), and the logits of what follows each. */
+/* The first of a row's tokens, among those of all rows. */
+static inline int first_of(const Pass *pass, int row) { return pass->first ? pass->first[row] : row * pass->count; }
+
+static inline int tokens_of(const Pass *pass) { return first_of(pass, pass->rows); }
+
+static inline int row_of(const Pass *pass, int token) {
+    if (!pass->first) return token / pass->count;
+    int row = 0;
+    while (token >= pass->first[row + 1]) row++;
+    return row;
+}
+
+static inline int column_of(const Pass *pass, int row, int token) {
+    return pass->at[row] + token - first_of(pass, row);
+}
+
+/* What is read by a pass and asked of it: the tokens of all rows, and the logits of what follows each. */
 typedef struct {
     const int32_t *tokens;
     const int32_t *source;  /* the row whose tokens so far each row goes on from; NULL: its own */
     const float *embedding; /* (vocab, hidden) */
     const uint8_t *head;    /* (vocab, hidden), in panels */
-    float *x, *logits;      /* (rows, count, hidden) and (rows, count, vocab) */
+    float *x, *logits;      /* (tokens, hidden) and (tokens, vocab) */
     float cap;
     int32_t vocab;
 } Reading;
@@ -115,3 +132,4 @@ typedef struct {
 } Likeliest;
 
 #define LEAST 1e-30f /* a probability */
+#define LOOKED_AT_ONCE 64 /* tokens of a text */

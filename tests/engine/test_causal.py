@@ -93,7 +93,7 @@ def _nothing(_prompt: Sequence[int], _written: Sequence[int]) -> Sequence[int]:
 
 def repeat_context(before: Sequence[int], written: Sequence[int]) -> Sequence[int]:
     """Drafts as they are made of a prompt."""
-    return NgramCache([before]).draft([*before, *written], 7)
+    return NgramCache([before]).draft(before, written, 7)
 
 
 def _middle(draft: Draft, row: int = 0) -> list[int]:

@@ -73,7 +73,7 @@ def test_no_ngram_spans_two_texts() -> None:
     base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
     interpolate(base, cache.continuations([1, 2, 3, 4]))
     assert (base == np.float32(1 / VOCAB)).all()
-    assert cache.draft([1, 2], 8) == []
+    assert cache.draft([1, 2], [], 8) == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,24 @@ def test_a_draft_is_what_followed_the_longest_match(
     context: list[int], limit: int, expected: list[int]
 ) -> None:
     longer = [0, *context] if context == [1, 2, 3] else context
-    assert NgramCache([[0, 1, 2, 3, 4, 1, 2, 3, 5]]).draft(longer, limit) == expected
+    assert NgramCache([[0, 1, 2, 3, 4, 1, 2, 3, 5]]).draft(longer, [], limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ([], [7]),  # one token matches in both texts: their own goes before the wider one
+        ([2], [3, 8]),  # two in the wider text, which none of their own do
+        ([2, 3], [8, 8, 8, 5]),
+        ([6, 6, 4, 6], [4]),  # nowhere but in what is written, and there the last time
+        ([5, 1, 2, 5], [1]),  # as long a match in the wider text as in what is written, which goes before
+    ],
+)
+def test_a_draft_may_come_from_wider_texts_and_from_what_is_written(
+    written: list[int], expected: list[int]
+) -> None:
+    cache = NgramCache([[1, 7, 7]], NgramCache([[0, 1, 2, 3, 8, 8, 8, 5, 9]]))
+    assert cache.draft([1], written, 8) == expected
 
 
 def test_an_empty_memory_says_nothing() -> None:
@@ -101,7 +118,7 @@ def test_an_empty_memory_says_nothing() -> None:
         base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
         interpolate(base, NgramCache(texts).continuations([1, 1, 1, 1]))
         assert (base == np.float32(1 / VOCAB)).all()
-        assert NgramCache(texts).draft([1, 1], 4) == []
+        assert NgramCache(texts).draft([1, 1], [], 4) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,7 +133,7 @@ def test_wider_texts_are_mixed_in_before_the_own_ones(seed: int) -> None:
         interpolate(mixed, cache.continuations(context))
         expected = by_hand([own], by_hand([wider], base, context).astype(np.float32), context)
         np.testing.assert_allclose(mixed, expected, rtol=1e-4)
-    assert cache.draft(own[:5], 3) == NgramCache([own]).draft(own[:5], 3)
+    assert cache.draft(own[:5], [], 3) == NgramCache([own]).draft(own[:5], [], 3)
 
 
 def test_what_is_silent_is_never_told() -> None:

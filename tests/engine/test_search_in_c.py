@@ -1,4 +1,4 @@
-"""A search goes on in C as it would in Python: the same middles after as many forwards."""
+"""What is written in C is what would be in Python: the same middles after as many forwards."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Store:
     def __len__(self) -> int:
         return len(self.names)
 '''
+VERIFIED = {"decoding": Decoding.VERIFY}
 NEVER = threading.Event()
 
 
@@ -62,7 +63,7 @@ def embedded() -> InProcessEngine:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[tuple[int, int]]]:
-    """What each call of C took through the layers: rows, and tokens of each."""
+    """What each call of C took through the layers: rows, and tokens of all of them."""
     seen: list[Sequence[tuple[int, int]]] = []
     search: Callable[..., Sequence[tuple[int, int]]] = NativeGemma.search_behind
 
@@ -82,7 +83,8 @@ def ask(line: str, **settings: Any) -> DenoiseRequest:
     end = TEXT.index("\n", at + len(typed))
     prompt = Prompt(prefix=TEXT[:at], suffix=TEXT[end:], typed=typed, before=TEXT[:300])
     given = {"one_line": True, "frame_ms": 1e9, "candidates": 8, "canvas_tokens": 32} | settings
-    return DenoiseRequest(prompt=prompt, decoding=Decoding.SEARCH, **given)
+    given.setdefault("decoding", Decoding.SEARCH)
+    return DenoiseRequest(prompt=prompt, **given)
 
 
 def last(steps: Iterator[Step]) -> Step:
@@ -102,6 +104,13 @@ def last(steps: Iterator[Step]) -> Step:
         ("        return len||", {"one_line": False, "canvas_tokens": 64}),
         ("        path = self|.fol|", {"one_line": False, "thorough": True}),
         ("            os.makedirs||", {"one_line": False, "canvas_tokens": 256}),
+        ("        path = ||", VERIFIED),
+        ("        with path.|o|", VERIFIED | {"candidates": 3}),
+        ("    def __len__(self) -> int:|\n        |", VERIFIED | {"candidates": 1}),
+        ("        value = ||", VERIFIED | {"one_line": False, "canvas_tokens": 128}),
+        ("        return len||", VERIFIED | {"one_line": False, "candidates": 3, "canvas_tokens": 256}),
+        ("        json.dump(||", {"decoding": Decoding.CAUSAL, "candidates": 1}),
+        ("        value = ||", {"decoding": Decoding.CAUSAL, "one_line": False, "canvas_tokens": 64}),
     ],
     ids=lambda value: value.strip() if isinstance(value, str) else None,
 )
@@ -129,7 +138,31 @@ def test_it_finds_the_same(
 
 def test_drafts_are_verified(embedded: InProcessEngine, passes: list[Sequence[tuple[int, int]]]) -> None:
     last(embedded.denoise(ask("        path = self.||"), NEVER))
-    assert any(rows == 1 and count > 1 for call in passes for rows, count in call)
+    assert any(rows == 1 and tokens > 1 for call in passes for rows, tokens in call)
+
+
+def test_each_row_has_a_draft_of_its_own(
+    embedded: InProcessEngine, passes: list[Sequence[tuple[int, int]]]
+) -> None:
+    settings = VERIFIED | {"one_line": False, "candidates": 3, "canvas_tokens": 64}
+    drafted = last(embedded.denoise(ask("        value = ||", **settings), NEVER))
+    # Neither as many tokens in each nor one.
+    assert any(rows > 1 and tokens % rows for call in passes for rows, tokens in call)
+    passes.clear()
+    alone = last(
+        embedded.denoise(ask("        value = ||", **settings | {"decoding": Decoding.CAUSAL}), NEVER)
+    )
+    assert {tokens // rows for call in passes for rows, tokens in call} == {1}
+    assert [canvas.text for canvas in drafted.canvases] == [canvas.text for canvas in alone.canvases]
+    assert drafted.number < alone.number
+
+
+def test_more_rows_than_there_is_room_for_are_written_in_python(
+    embedded: InProcessEngine, passes: list[Sequence[tuple[int, int]]]
+) -> None:
+    many = last(embedded.denoise(ask("        value = ||", **VERIFIED | {"candidates": 12}), NEVER))
+    assert len(many.canvases) == 12
+    assert not passes
 
 
 def test_what_others_have_a_say_in_stays_in_python(
