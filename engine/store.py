@@ -29,13 +29,32 @@ _SPARE_BYTES = 200_000_000
 """What a download must leave free on the disk."""
 
 
+class Choice:
+    """What `infill model use` was told last, whenever it is asked; None for the embedded model.
+
+    It may be asked with every request: the file is read only when it is another one than before.
+    """
+
+    def __init__(self) -> None:
+        self._path = str(_file())
+        self._state: tuple[int, ...] | None = None
+        self._name: str | None = None
+
+    def __call__(self) -> str | None:
+        try:
+            found = os.stat(self._path)
+            state = found.st_ino, found.st_mtime_ns, found.st_size
+            if state != self._state:
+                self._name = Path(self._path).read_text(encoding="utf-8").strip() or None
+                self._state = state
+        except (OSError, ValueError):
+            self._state = self._name = None
+        return self._name
+
+
 def chosen_model() -> str | None:
     """What `infill model use` was told last; None for the embedded model."""
-    try:
-        name = _file().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return None
-    return name or None
+    return Choice()()
 
 
 def choose_model(name: str | None) -> None:

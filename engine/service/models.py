@@ -1,6 +1,6 @@
 """The models the service has in memory: loaded when first asked for, unloaded when nobody has for a while.
 
-Which one counts where a client names none is the user's choice (`engine.store.chosen_model`), looked at anew
+Which one counts where a client names none is the user's choice (`engine.store.Choice`), looked at anew
 for every request: while a newly chosen model loads, the one before it goes on serving.
 """
 

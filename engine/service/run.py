@@ -29,7 +29,7 @@ from engine.service.locks import try_lock
 from engine.service.models import Loader, Models
 from engine.service.place import Address, Place
 from engine.service.scheduler import Scheduler
-from engine.store import chosen_model
+from engine.store import Choice
 
 logger = logging.getLogger(__name__)
 
@@ -103,17 +103,18 @@ def _use_one_heap() -> None:
 
 async def _serve(place: Place, options: ServiceOptions, loader: Loader) -> None:
     sockets, address = _listen(place, options)
-    models = Models(loader, lanes_of, lanes=options.lanes, chosen=chosen_model)
+    models = Models(loader, lanes_of, lanes=options.lanes, chosen=Choice())
     service = Service(models, Scheduler(options.lanes))
     endpoints = Endpoints(
         service=service, stop=lambda: server.handle_exit(signal.SIGTERM, None), version=options.version
     )
     config = uvicorn.Config(
         endpoints.app(address.token),
-        http="h11",
+        http="httptools",
         ws="none",
         loop="asyncio",
         lifespan="off",
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,

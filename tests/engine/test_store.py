@@ -33,6 +33,30 @@ def test_a_pulled_model_is_listed_and_can_be_removed(requests: list[str]) -> Non
     assert (store.fetched_models(), store.chosen_model()) == ([], None)
 
 
+def test_a_choice_is_looked_at_anew_and_read_where_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(store.CONFIG_VARIABLE, str(tmp_path))
+    read: list[Path] = []
+    plain = Path.read_text
+
+    def watched(path: Path, encoding: str) -> str:
+        read.append(path)
+        return plain(path, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", watched)
+    choice = store.Choice()
+    assert choice() is None
+    for name in ("own/small", "own/other"):  # names as long as each other
+        store.choose_model(name)
+        assert [choice(), choice(), store.chosen_model()] == [name] * 3
+    assert len(read) == 4
+    store.choose_model(None)
+    assert choice() is None
+    (tmp_path / "model").write_bytes(b"\xff\xfe")
+    assert choice() is None
+
+
 def test_a_damaged_file_is_found_removed_and_fetched_again(requests: list[str]) -> None:
     folder = store.pull("own/small", lambda _line: None)
     (folder / "model.safetensors").resolve().write_bytes(b"damage")
