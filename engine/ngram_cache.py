@@ -2,9 +2,11 @@
 
 A small model knows little of a code base, and code repeats itself: names, calls and whole lines of a file
 come again in it. The model's next-token distribution is the base of an n-gram model of the text at hand,
-interpolated by Witten and Bell's method, so that a long context seen often counts most, and where the text
-has nothing to say the model's word stands. It reads far more text than fits a prompt, for microseconds a
-token. Speaks token ids; knows nothing of networks or text.
+interpolated from the shortest context to the longest, so that a long one seen often counts most, and where
+the text has nothing to say the model's word stands. Witten and Bell have the base count as much as there are
+different tokens that followed; here it counts as the square of that, since what went on in many ways says
+little of how it goes on. It reads far more text than fits a prompt, for microseconds a token. Speaks token
+ids; knows nothing of networks or text.
 
 Sources: Kuhn and De Mori, "A cache-based natural language model for speech recognition" (1990); Tu, Su and
 Devanbu, "On the localness of software" (2014), for code; Witten and Bell, "The zero-frequency problem"
@@ -22,13 +24,14 @@ from numpy.typing import NDArray
 from engine.native.compiled import Text
 from engine.native.matches import Matches, can_match
 
-SHORTEST, LONGEST = 4, 6
+SHORTEST, LONGEST = 3, 8
 """Tokens of context an n-gram is looked up by: shorter ones are too common to contradict a model."""
-BASE_WEIGHT = 4.0
-"""How many times as much the base distribution counts as one new continuation would in method C."""
+BASE_WEIGHT, WIDER_WEIGHT = 6.0, 10.0
+"""How many times the square of how many tokens followed the base counts, beside how often they did: in the
+hole's own text, and in other files."""
 Tokens = Sequence[int] | NDArray[np.int32]
-Continuations = Sequence[Mapping[int, int]]
-"""How often each token was seen, for one length of context after another."""
+Continuations = Sequence[tuple[float, Mapping[int, int]]]
+"""How much the base counts and how often each token was seen, for one length of context after another."""
 Mixture = tuple[float, dict[int, float]]
 """The share that each token's own probability keeps, and what is added to those of some tokens."""
 
@@ -39,8 +42,8 @@ _NOWHERE = np.array([], dtype=np.int32)
 class NgramCache:
     """The n-grams of `texts`, token ids each; later texts and later places count as the more recent.
 
-    What they say goes before what the n-grams of `wider` say, those of other files. Of tokens that are
-    `silent`, a flag for each id, it is never told that they followed.
+    What they say, by their `base_weight`, goes before what the n-grams of `wider` say, those of other files.
+    Of tokens that are `silent`, a flag for each id, it is never told that they followed.
     """
 
     def __init__(
@@ -48,12 +51,13 @@ class NgramCache:
         texts: Iterable[Tokens],
         wider: NgramCache | None = None,
         silent: NDArray[np.bool_] | None = None,
+        base_weight: float = BASE_WEIGHT,
     ) -> None:
-        self._wider, self._silent = wider, silent
+        self._wider, self._silent, self._base_weight = wider, silent, base_weight
         parts = [np.asarray(text, dtype=np.int32) for text in texts if len(text)]
         gap = np.array([_BREAK], dtype=np.int32)
         self._tokens: NDArray[np.int32] = np.concatenate([gap, *[p for part in parts for p in (part, gap)]])
-        self.matches_in_c = Matches(self._tokens, silent)
+        self.matches_in_c = Matches(self._tokens, silent, base_weight)
         """What looks up its own texts in C."""
 
     @property
@@ -84,7 +88,7 @@ class NgramCache:
             if not is_silent:
                 for counts in own[: length - SHORTEST + 1]:
                     counts[token] = counts.get(token, 0) + 1
-        return [*wider, *(counts for counts in own if counts)]
+        return [*wider, *((self._base_weight * len(counts) ** 2, counts) for counts in own if counts)]
 
     def draft(self, before: Sequence[int], written: Sequence[int], limit: int) -> list[int]:
         """What followed the longest match of the end of what is `written` behind `before` the last time, in
@@ -127,8 +131,7 @@ class NgramCache:
 def mixture(continuations: Continuations) -> Mixture:
     """What mixing a distribution with what followed before makes of it."""
     share, added = 1.0, dict[int, float]()
-    for counts in continuations:
-        base = BASE_WEIGHT * len(counts)
+    for base, counts in continuations:
         total = sum(counts.values()) + base
         share *= base / total
         added = {token: probability * (base / total) for token, probability in added.items()}

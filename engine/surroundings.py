@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.ngram_cache import NgramCache, Tokens
+from engine.ngram_cache import WIDER_WEIGHT, NgramCache, Tokens
 from engine.request import Prompt
 
 _FAR_TEXTS = 16  # remembered as tokens: both sides of the holes of a few documents
@@ -53,4 +53,4 @@ class Surroundings:
             if room <= 0:
                 break
         # The most useful one as the most recent.
-        return NgramCache(reversed(kept), silent=self._begins_line)
+        return NgramCache(reversed(kept), silent=self._begins_line, base_weight=WIDER_WEIGHT)

@@ -120,22 +120,24 @@ static int NAME(matches)(const Text *of, const int32_t *context, int width, int 
 static int NAME(say)(const Likeliest *of, const int32_t *context, int width, float *share) {
     int said = 0;
     *share = 1.0f;
-    for (const Text *text = of->text; text < of->text + of->texts && width >= of->shortest; text++) {
+    for (const Text *text = of->text; text < of->text + of->texts; text++) {
         int places = NAME(matches)(text, context, width, of->shortest, of->places, of->lengths);
-        for (int length = of->shortest, known = 1; known; length++) {
-            int kinds = 0, seen = 0;
-            known = 0;
+        for (int length = of->shortest; places; length++) {
+            int kinds = 0, seen = 0, longer = 0;
             for (int i = 0; i < places; i++) {
-                if (of->lengths[i] < length) continue;
-                known = 1;
                 int token = text->tokens[of->places[i]];
+                if (of->lengths[i] > length) { /* the next length looks at these only */
+                    of->places[longer] = of->places[i];
+                    of->lengths[longer++] = of->lengths[i];
+                }
                 if (text->silent && text->silent[token]) continue;
                 if (!of->seen[token] && !(of->added[token] > 0)) of->said[said++] = token;
                 kinds += !of->seen[token]++;
                 seen++;
             }
-            float base = of->base_weight * kinds, whole = base + seen;
+            places = longer;
             if (!seen) continue;
+            float base = text->base_weight * kinds * kinds, whole = base + seen;
             *share *= base / whole;
             for (int i = 0; i < said; i++) {
                 int token = of->said[i];

@@ -114,7 +114,7 @@ class Draws(Structure):
 class Text(Structure):
     """See `Text` in structures.h."""
 
-    _fields_ = (("tokens", c_void_p), ("silent", c_void_p), ("count", c_int32))
+    _fields_ = (("tokens", c_void_p), ("silent", c_void_p), ("base_weight", c_float), ("count", c_int32))
 
 
 class Likeliest(Structure):
@@ -125,7 +125,6 @@ class Likeliest(Structure):
         ("text", POINTER(Text)),
         *((name, c_void_p) for name in ("allowed_count", "allowed", "end", "places", "lengths")),
         *((name, c_void_p) for name in ("seen", "said", "added", "own", "best", "row", "token")),
-        ("base_weight", c_float),
         *((name, c_int32) for name in ("shortest", "rows", "vocab", "texts", "ends", "count", "apart")),
     )
 

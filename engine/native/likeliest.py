@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from engine.native.compiled import Likeliest, Text, library
-from engine.ngram_cache import BASE_WEIGHT, SHORTEST
+from engine.ngram_cache import SHORTEST
 
 if TYPE_CHECKING:
     from engine.next_token import Found, Open
@@ -44,7 +44,6 @@ class Chooser:
             end=ints.buffer_info()[0],
             ends=len(ends),
             vocab=vocab,
-            base_weight=BASE_WEIGHT,
             shortest=SHORTEST,
         )
 

@@ -19,14 +19,17 @@ def can_match() -> bool:
 class Matches:
     """Where contexts stand in a text, whose `tokens` are in one piece and stay as they are.
 
-    `text` is what the library is told of it, `silent` included: a flag for each id, or None.
+    `text` is what the library is told of it, with `silent`, a flag for each id or None, and `base_weight`.
     """
 
-    def __init__(self, tokens: NDArray[np.int32], silent: NDArray[np.bool_] | None) -> None:
+    def __init__(
+        self, tokens: NDArray[np.int32], silent: NDArray[np.bool_] | None, base_weight: float
+    ) -> None:
         self._held = tokens, silent
         self.text = Text(
             tokens=tokens.ctypes.data,
             silent=None if silent is None else silent.ctypes.data,
+            base_weight=base_weight,
             count=len(tokens),
         )
 

@@ -103,10 +103,12 @@ typedef struct {
 } Draws;
 
 /* Tokens of a text, in which negative numbers are breaks that nothing continues. Of tokens that are `silent`, a flag
- * for each, it is never told that they followed; NULL: of none. */
+ * for each, it is never told that they followed; NULL: of none. What is said without the text counts `base_weight`
+ * times the square of how many tokens followed. */
 typedef struct {
     const int32_t *tokens;
     const uint8_t *silent;
+    float base_weight;
     int32_t count;
 } Text;
 
@@ -126,8 +128,7 @@ typedef struct {
     float *added, *own;                     /* likewise; `own` with room for the ends besides */
     float *best;                            /* the results, the best first; -inf where there are no more */
     int32_t *row, *token;
-    float base_weight; /* how many times as much as a new continuation what is said without it counts */
-    int32_t shortest;  /* tokens of context that count */
+    int32_t shortest; /* tokens of context that count */
     int32_t rows, vocab, texts, ends, count, apart;
 } Likeliest;
 

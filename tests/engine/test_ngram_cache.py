@@ -10,7 +10,7 @@ import pytest
 
 from engine import ngram_cache
 from engine.native import library, why_not
-from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, NgramCache
+from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, WIDER_WEIGHT, NgramCache
 from tests.engine.mixing import interpolate
 
 VOCAB = 12
@@ -25,9 +25,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def by_hand(
-    texts: Sequence[Sequence[int]], base: np.ndarray[tuple[int], np.dtype[np.float32]], context: list[int]
+    texts: Sequence[Sequence[int]],
+    base: np.ndarray[tuple[int], np.dtype[np.float32]],
+    context: list[int],
+    base_weight: float = BASE_WEIGHT,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Witten and Bell's interpolation, shortest context first, from a scan of every text."""
+    """The interpolation, shortest context first, from a scan of every text."""
     out = base.astype(np.float64)
     for length in range(SHORTEST, LONGEST + 1):
         if len(context) < length:
@@ -40,14 +43,14 @@ def by_hand(
         )
         if not found:
             break
-        weight = BASE_WEIGHT * len(found)
+        weight = base_weight * len(found) ** 2
         mixed = [(found[t] + weight * p) / (found.total() + weight) for t, p in enumerate(out)]
         out = np.array(mixed)
     return out
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_mixing_is_witten_bell_interpolation(seed: int) -> None:
+def test_mixing_is_interpolation_from_the_shortest_context_to_the_longest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     texts = [rng.integers(0, 3, int(n)).tolist() for n in rng.integers(0, 60, 4)]
     cache = NgramCache(texts)
@@ -62,7 +65,7 @@ def test_mixing_is_witten_bell_interpolation(seed: int) -> None:
 
 def test_what_the_text_has_not_seen_is_left_to_the_model() -> None:
     cache = NgramCache([[1, 2, 3, 4, 5]])
-    for context in ([], [1], [9, 9, 9, 9], [2, 3, 4]):  # the last one is too short to count
+    for context in ([], [5], [9, 9, 9, 9], [2, 3]):  # the last one is too short to count
         base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
         interpolate(base, cache.continuations(context))
         assert (base == np.float32(1 / VOCAB)).all()
@@ -70,9 +73,9 @@ def test_what_the_text_has_not_seen_is_left_to_the_model() -> None:
 
 def test_no_ngram_spans_two_texts() -> None:
     cache = NgramCache([[1, 2], [3, 4, 5, 6, 7]])
-    base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
-    interpolate(base, cache.continuations([1, 2, 3, 4]))
-    assert (base == np.float32(1 / VOCAB)).all()
+    assert not cache.continuations([1, 2])
+    assert not cache.continuations([1, 2, 3, 4])
+    assert cache.continuations([1, 3, 4, 5]) == [(BASE_WEIGHT, {6: 1})]
     assert cache.draft([1, 2], [], 8) == []
 
 
@@ -126,12 +129,13 @@ def test_wider_texts_are_mixed_in_before_the_own_ones(seed: int) -> None:
     rng = np.random.default_rng(seed)
     wider, own = [rng.integers(0, 4, 400).tolist() for _ in range(2)]
     base = np.full(VOCAB, 1 / VOCAB, dtype=np.float32)
-    cache = NgramCache([own], NgramCache([wider]))
+    cache = NgramCache([own], NgramCache([wider], base_weight=WIDER_WEIGHT))
     for _ in range(20):
         context = rng.integers(0, 4, LONGEST).tolist()
         mixed = base.copy()
         interpolate(mixed, cache.continuations(context))
-        expected = by_hand([own], by_hand([wider], base, context).astype(np.float32), context)
+        said_wider = by_hand([wider], base, context, WIDER_WEIGHT).astype(np.float32)
+        expected = by_hand([own], said_wider, context)
         np.testing.assert_allclose(mixed, expected, rtol=1e-4)
     assert cache.draft(own[:5], [], 3) == NgramCache([own]).draft(own[:5], [], 3)
 
@@ -141,8 +145,7 @@ def test_what_is_silent_is_never_told() -> None:
     silent[5] = True
     text = [1, 2, 3, 4, 5, 1, 2, 3, 4, 6]
     cache = NgramCache([text], silent=silent)
-    [counts] = cache.continuations([1, 2, 3, 4])
-    assert counts == {6: 1}
+    assert cache.continuations([1, 2, 3, 4]) == [(BASE_WEIGHT, {6: 1})] * 2
     silent[6] = True
     assert not NgramCache([text], silent=silent).continuations([1, 2, 3, 4])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from engine.ngram_cache import BASE_WEIGHT, WIDER_WEIGHT
 from engine.request import Prompt
 from engine.surroundings import Surroundings
 
@@ -28,7 +29,7 @@ class Encoder:
 def after(surroundings: Surroundings, prompt: Prompt, context: str) -> set[str]:
     """The characters that followed the end of `context`."""
     found = surroundings.ngrams(prompt, OWN).continuations([ord(character) for character in context])
-    return {chr(token) for counts in found for token in counts}
+    return {chr(token) for _, counts in found for token in counts}
 
 
 def test_other_files_count_within_the_budget() -> None:
@@ -48,7 +49,9 @@ def test_the_own_text_has_the_last_word() -> None:
         .ngrams(prompt, OWN)
         .continuations([*map(ord, "abcd")])
     )
-    assert [sorted(map(chr, counts)) for counts in found] == [["3"], ["1", "2"]]
+    said = [(weight, sorted(map(chr, counts))) for weight, counts in found]
+    # Of contexts of three and of four, whatever followed in two ways counts a fourth.
+    assert said == [(WIDER_WEIGHT, ["3"])] * 2 + [(4 * BASE_WEIGHT, ["1", "2"])] * 2
 
 
 def test_other_files_do_not_say_where_a_line_ends() -> None:
@@ -73,4 +76,4 @@ def test_there_may_be_nothing(nearby: tuple[str, ...]) -> None:
     cache = Surroundings(Encoder(), BEGINS_LINE, nearby_tokens=10).ngrams(
         Prompt(prefix="", nearby=nearby), OWN
     )
-    assert cache.continuations(OWN[:4]) == [{OWN[4]: 1}]
+    assert cache.continuations(OWN[:4]) == [(BASE_WEIGHT, {OWN[4]: 1})] * 2
