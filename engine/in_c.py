@@ -25,17 +25,12 @@ def given_to_c(
     a say, or it has no room. Whether tokens are bound is asked later, and barred ones are the caller's."""
     chooser = around.chooser(logits)
     line = rules.end if isinstance(rules.end, LineEnd) else None
-    from_text = isinstance(propose, FromText)
-    others = (line is None and rules.end is not Rules.end) or not (from_text or propose is no_draft)
+    drafts = propose.ngrams if isinstance(propose, FromText) else None
+    others = line is None and rules.end is not Rules.end
+    others |= drafts is None and propose is not no_draft
     if others or chooser is None or not has_room(width, plan.length, apart=apart):
         return None
-    return Given(
-        before=around.before,
-        chooser=chooser,
-        drafts=propose.ngrams if isinstance(propose, FromText) else None,
-        line=line,
-        length=plan.length,
-    )
+    return Given(before=around.before, chooser=chooser, drafts=drafts, line=line, length=plan.length)
 
 
 class InC:

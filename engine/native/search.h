@@ -76,9 +76,9 @@ static int draft_of(const Search *search, int set, const Beam *beam, int32_t *to
         left = beam->count - at;
     }
     for (const Text *text = search->draft + search->drafts; text-- > search->draft;) {
-        int better = longest + 1, found = sets[set].matches(text, context, width, better, search->places, search->lengths);
+        int found = sets[set].matches(text, context, width, longest + 1, search->places, search->lengths);
         for (int i = 0; i < found; i++) {
-            if (search->lengths[i] < better || search->lengths[i] < longest) continue;
+            if (search->lengths[i] < longest) continue; /* of those as long as each other the last */
             longest = search->lengths[i];
             following = text->tokens + search->places[i];
             left = text->count - search->places[i];

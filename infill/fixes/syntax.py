@@ -49,7 +49,7 @@ _PRIOR = {
 has to gain much more than what adds, and dropping the rest of a line is a last resort."""
 
 
-_WITHIN_A_LINE = -1.5
+_WITHIN_A_LINE = -3.0
 """Nats, likewise, for a closing bracket with more behind it on its line than punctuation: it is the last one
 of a line that is forgotten. `f(a, g(b);` otherwise becomes `f(a, g)(b);` as easily as `f(a, g(b));`."""
 
