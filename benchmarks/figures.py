@@ -32,7 +32,7 @@ def main() -> int:
         "typing": [_script("against_transformers"), "--typing", "--rounds", "1"],
         "memory": [_script("memory"), holes],
         "latency": [_script("latency"), "--svg", str(_DOCS / "latency.svg")],
-        "verified": ["-m", "benchmarks.verified", holes],
+        "verified": [_script("verified"), holes],
         "decodings": ["-m", "lsp", "eval", "holes", holes, "--limit", "120", "--json", *_DECODINGS],
         "deadlines": [_script("deadlines"), holes, "--svg", str(_DOCS / "deadlines.svg")],
     }
