@@ -133,8 +133,10 @@ export class Workbench {
     const texts = await this.page.locator('.view-lines [class*="TextEditorDecorationType"]').evaluateAll((all) =>
       all.map((each) => getComputedStyle(each, "::after").content).filter((content) => content !== "none"),
     );
-    if (texts.length === 0) return undefined;
-    return texts.map((content) => JSON.parse(content).replaceAll("\u00a0", " "));
+    // What is taken away while it is looked at has no content, not even none.
+    const drawn = texts.filter((content) => content !== "");
+    if (drawn.length === 0) return undefined;
+    return drawn.map((content) => JSON.parse(content).replaceAll("\u00a0", " "));
   }
 
   /** Asks for a suggestion as somebody does with a key, and waits for it. */
