@@ -18,6 +18,7 @@ from engine.canvases import Spans, by_score, canvases_of, middles_of
 from engine.heap import give_back_freed_memory
 from engine.request import (
     CANVAS_LENGTHS,
+    Breadth,
     Canvas,
     Decoding,
     DenoiseRequest,
@@ -48,8 +49,8 @@ LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 CACHE_BYTES = {"cpu": 16 * 2**20, "gpu": 2 * 2**30}
 """Of prefix caches kept, by where they are: some 14 places of the embedded model on a CPU."""
 
-_THOROUGH_TIMES = 2
-"""How many times as many beams a thorough search follows."""
+_TIMES = {Breadth.NARROW: (1, 1), Breadth.WIDE: (2, 1), Breadth.WIDEST: (2, 2)}
+"""How many times the model's beams a search follows, and how many times as many middles it finds."""
 
 _GIVE_BACK_EVERY = 250
 """Prompts between two times that freed memory is returned to the system, which takes a millisecond or two.
@@ -213,8 +214,8 @@ class InProcessEngine:
         """Middles left to right; see `engine.writing`."""
         from engine.writing import write_middles
 
-        beams = self._prompts.beams * (_THOROUGH_TIMES if request.thorough else 1)
-        own = beams if decoding is Decoding.SEARCH else self._prompts.verified_candidates
+        followed, found = (times * self._prompts.beams for times in _TIMES[request.breadth])
+        own = found if decoding is Decoding.SEARCH else self._prompts.verified_candidates
         for draft, canvases in write_middles(
             self._network,
             self._cache,
@@ -222,7 +223,7 @@ class InProcessEngine:
             request,
             cancelled,
             candidates=request.candidates or own,
-            beams=beams,
+            width=followed,
             decoding=decoding,
             started=started,
             ngrams=self._surroundings.ngrams(request.prompt, self._cache.tokens),

@@ -97,6 +97,14 @@ class Decoding(Enum):
     CAUSAL = "causal"  # left to right, a token at a time: what the others are measured against
 
 
+class Breadth(Enum):
+    """How far a search for lines looks beyond the likeliest ones."""
+
+    NARROW = "narrow"  # for whoever takes the likeliest that is fit
+    WIDE = "wide"  # for whoever chooses among them by more than that; twice the time
+    WIDEST = "widest"  # where nothing that was found is fit; four times the time
+
+
 @dataclass(frozen=True, kw_only=True)
 class DenoiseRequest:
     """One hole to denoise.
@@ -108,9 +116,8 @@ class DenoiseRequest:
     is refused. `one_line` says that the middle ends with its line, unless it has opened a bracket.
     `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
     always denoised. A line with one of the texts in `avoid` is not looked for where lines are searched for;
-    elsewhere it may come about. A `thorough` search finds more lines than the likeliest few, and takes
-    several times as long; elsewhere it changes nothing. Of steps that come faster than one in `frame_ms`
-    some are left out, never the last.
+    elsewhere it may come about, and `breadth` is of no account. Of steps that come faster than one in
+    `frame_ms` some are left out, never the last.
 
     An engine that many share serves the more urgent `priority` first, and drops a request as
     soon as the same client asks another of the same `key`, which is any string that stands for a document;
@@ -131,7 +138,7 @@ class DenoiseRequest:
     one_line: bool = False
     decoding: Decoding | None = None
     avoid: tuple[str, ...] = ()
-    thorough: bool = False
+    breadth: Breadth = Breadth.NARROW
     frame_ms: float = 0.0
     priority: Priority = Priority.AUTOMATIC
     key: str = ""
@@ -286,7 +293,7 @@ class EngineInfo:
     `nearby_chars` for all of `Prompt.nearby`, 0 where they are of no use. `candidates` is how many canvases
     are denoised at once where nobody asks for a number. `warm_starts` tells whether a canvas that begins
     with an older one's text is worth denoising: not for a model that writes better left to right. `searches`
-    tells whether it searches for lines, so that a thorough search may find others.
+    tells whether it searches for lines, so that a wider search may find others.
     """
 
     model: str

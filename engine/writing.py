@@ -30,7 +30,7 @@ def write_middles(
     cancelled: threading.Event,
     *,
     candidates: int,
-    beams: int,
+    width: int,
     decoding: Decoding,
     started: float,
     ngrams: NgramCache,
@@ -38,7 +38,7 @@ def write_middles(
 ) -> Iterator[tuple[Draft, Sequence[Canvas]]]:
     """Write `candidates` middles behind the prompt that is in `cache`: a draft, and its canvases, a forward.
 
-    `decoding` says how: greedily, or along so many `beams`, which may find less than `candidates`. The text
+    `decoding` says how: greedily, or along `width` beams, which may find less than `candidates`. The text
     around, whose `ngrams` these are, gives drafts unless tokens are to come one by one, and has its say in
     what is likeliest where the request is to be `informed` by it. In the last step the best canvas is the
     first. `started` is a reading of `time.perf_counter`.
@@ -63,7 +63,7 @@ def write_middles(
     said = ngrams if informed else None
     if decoding is Decoding.SEARCH:
         for draft in search(
-            network, cache, plan, rules, drafts, cancelled, said, width=beams, thorough=request.thorough
+            network, cache, plan, rules, drafts, cancelled, said, width=width, breadth=request.breadth
         ):
             yield draft, canvases_of(draft, tokenizer)
         return

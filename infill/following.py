@@ -1,8 +1,9 @@
-"""Of several likely middles, the one from which the text behind the hole is likeliest to follow.
+"""Of several likely middles, the one from which the rest of the line is likeliest to follow.
 
 Middles are written by a model that has seen what comes after the hole, but reads only forwards. Whether the
-text goes on from a middle is a question of its own, and one that the same model can answer: it scores the
-middle together with the next line, from a prompt that does not show that line.
+line goes on from a middle is a question of its own, and one that the same model can answer: it scores the
+middle together with the rest of the line, from a prompt that does not show it. What lies on the lines below
+says nothing more: a line is then chosen for what it has in common with them.
 
 Source: the noisy channel, as in Yee et al., "Simple and Effective Noisy Channel Modeling for Neural Machine
 Translation", arXiv 1908.05731.
@@ -10,7 +11,6 @@ Translation", arXiv 1908.05731.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,12 +19,13 @@ from engine.errors import InvalidRequest
 from engine.request import Canvas, Engine, Prompt, ScoreRequest
 from infill.lines import with_line_feeds
 
-CLOSE = 2.0
-"""Nats: only middles that are so nearly as likely as the best one are worth asking about."""
-
-_WEIGHT = 0.2  # of the score with the next line, beside the middle's own
-_NEXT = re.compile(r"[^\n]*(?:\n\s*[^\n]*\n?)?")  # the rest of the line, and the next one that is not blank
+_WEIGHT = 0.4  # of the score with the rest of the line, beside the middle's own
 _MOST_CHARS = 80
+
+
+def rest_of_line(prompt: Prompt) -> str:
+    """What follows the hole on its line, some of it where that is much."""
+    return prompt.suffix.partition("\n")[0][:_MOST_CHARS]
 
 
 def log_probability(canvas: Canvas) -> float:
@@ -47,8 +48,7 @@ def by_what_follows(
         EngineError: the engine cannot serve it.
     """
     order = list(range(len(middles)))
-    found = _NEXT.match(prompt.suffix)
-    following = found.group()[:_MOST_CHARS] if found is not None else ""
+    following = rest_of_line(prompt)
     if len(middles) < 2 or not following.strip():
         return order
     indentation = prompt.typed if prompt.typed.startswith("\n") else ""

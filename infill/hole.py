@@ -41,13 +41,15 @@ class Hole:
 
     `ends_at` is where the middle ends by itself: for an expression the closing bracket that follows ("" if
     something else does), for a line the line feed, for a block the indentation of its body (a line with
-    less ends it); "" for a span.
+    less ends it); "" for a span. `one_line` says that the middle ends with its line, unless it has opened a
+    bracket: not that of a block, nor of a span in the place of lines.
     """
 
     start: int
     end: int
     kind: HoleKind
     ends_at: str
+    one_line: bool = True
 
 
 def choose_hole(document: Document, offset: int, end: int | None = None) -> Hole:
@@ -63,7 +65,9 @@ def choose_hole(document: Document, offset: int, end: int | None = None) -> Hole
         raise InvalidHole(f"the span {offset} to {end} is not within the text of {len(text)} characters")
     offset = _before_line_feed(text, offset)
     if end is not None:
-        return Hole(start=offset, end=_before_line_feed(text, end), kind=HoleKind.SPAN, ends_at="")
+        end = _before_line_feed(text, end)
+        one_line = "\n" not in text[offset:end].strip("\r\n")
+        return Hole(start=offset, end=end, kind=HoleKind.SPAN, ends_at="", one_line=one_line)
     after = text[offset : line_end(text, offset)].strip()
     if after:
         closer = after[0] if after[0] in ")]}" else ""
@@ -72,16 +76,22 @@ def choose_hole(document: Document, offset: int, end: int | None = None) -> Hole
     if not _in_prose(document, offset):
         body = _empty_body(document, offset) or _rest_of_block(text, offset)
     if body is not None:
-        return Hole(start=offset, end=offset, kind=HoleKind.BLOCK, ends_at=body)
+        return Hole(start=offset, end=offset, kind=HoleKind.BLOCK, ends_at=body, one_line=False)
     return Hole(start=offset, end=offset, kind=HoleKind.LINE, ends_at="\n")
+
+
+def may_span_lines(hole: Hole) -> bool:
+    """Whether nothing says that the middle is part of a line or lines: a span in the place of nothing."""
+    return hole.kind is HoleKind.SPAN and hole.one_line and hole.start == hole.end
 
 
 def canvas_tokens(hole: Hole) -> int:
     """The canvas length, in tokens, for a hole whose request names none."""
+    usual = 32 if hole.one_line else 64
     if hole.kind is HoleKind.SPAN:
-        needed = (hole.end - hole.start) // _CHARS_PER_TOKEN
+        needed = max(usual, (hole.end - hole.start) // _CHARS_PER_TOKEN)
         return next((n for n in CANVAS_LENGTHS if n >= needed), CANVAS_LENGTHS[-1])
-    return 64 if hole.kind is HoleKind.BLOCK else 32
+    return usual
 
 
 def _before_line_feed(text: str, offset: int) -> int:

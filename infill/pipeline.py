@@ -12,14 +12,15 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-from engine.request import Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
+from engine.request import Breadth, Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
 from infill.blame import Hurt
 from infill.brackets import Balance
 from infill.checks import Verdict, check_confidence
 from infill.context import Context, build_context
 from infill.document import Document
-from infill.following import CLOSE, by_what_follows, log_probability
-from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
+from infill.following import rest_of_line
+from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
+from infill.outcomes import Outcome, better_of, joined, judged, ordered, sound_first
 from infill.postprocess import Kept, postprocess
 from infill.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
@@ -38,7 +39,7 @@ _FRAME_MS = 33.0
 """Steps that come faster are not seen by anybody."""
 
 _LOOK_TIMES = 4
-"""How many times what a search took has to be left for a thorough one."""
+"""How many times what a search took has to be left for a wider one."""
 
 OnStep = Callable[[Progress], None]
 Shape = Callable[[DenoiseRequest], DenoiseRequest]
@@ -87,35 +88,38 @@ def fill_all(
     ask = _ask(request, hole, context, _ms_since(began))
     if shape is not None:
         ask = shape(ask)
-    denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
     balance = Balance(document, hole.start, hole.end)
-    judge = partial(_judge, document=document, hole=hole, context=context, request=request, balance=balance)
     hurt = cache(lambda start: Hurt(document, start, hole.end, document.text[start : hole.start]))
+    searched = info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
 
-    def is_sound(kept: Kept) -> bool:
-        return hurt(kept.start).is_sound(kept.text)
+    def look(ask: DenoiseRequest, hole: Hole) -> list[Outcome]:
+        denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
+        judge = partial(
+            _judge, document=document, hole=hole, context=context, request=request, balance=balance
+        )
+        return judged(denoised, judge, cancelled)
 
+    def choose(outcomes: list[Outcome]) -> list[Outcome]:
+        if not cancelled.is_set() and _is_affordable(request, began):  # it takes less than what was done
+            outcomes = ordered(engine, context.prompt, outcomes, cancelled)
+        if len(outcomes) == 1 and not searched:  # nothing to choose among
+            return outcomes
+        return sound_first(
+            outcomes, lambda kept: hurt(kept.start).is_sound(kept.text), cancelled, wanted=wanted
+        )
+
+    outcomes = look(ask, hole)
+    if may_span_lines(hole) and shape is None and not cancelled.is_set() and _is_affordable(request, began):
+        lines = replace(hole, one_line=False)
+        more = _ask(request, lines, context, _ms_since(began))
+        outcomes = joined(outcomes, look(more, lines))
+    outcomes = choose(outcomes)
+    if searched and _is_worth_another_look(outcomes, hurt, _left(request, began), began):
+        more = replace(ask, breadth=Breadth.WIDEST, deadline_ms=_left(request, began))
+        outcomes = better_of(outcomes, choose(look(more, hole)))
     mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
-    searched = info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
-    choose = partial(
-        _kept,
-        judge=judge,
-        is_sound=is_sound,
-        cancelled=cancelled,
-        wanted=wanted,
-        close=CLOSE if ask.one_line else 0.0,
-        others=searched,
-    )
-    outcomes = choose(denoised)
-    if searched and _is_worth_another_look(outcomes, hurt, _left(request, began), began):
-        more = replace(ask, thorough=True, deadline_ms=_left(request, began))
-        again = _denoise(engine, more, cancelled, partial(_report, on_step, hole, context))
-        outcomes = _better_of(outcomes, choose(again))
-    left_ms = _left(request, began)
-    if ask.one_line and (left_ms is None or left_ms > _ms_since(began)):  # it takes less than what was done
-        outcomes = _ranked(engine, context, outcomes, cancelled)
     for outcome in outcomes:
         if found and wanted is None and not outcome.sound:  # mending takes its time
             break
@@ -180,19 +184,6 @@ def fill_text(
     return fill(engine, document, request, cancelled=cancelled or threading.Event(), on_step=on_step)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """What became of a request: a kept text, or a verdict; `canvas` is the one it is about, if any.
-
-    `sound` says that nothing is wrong with the text around, or nothing that the kept one is to blame for.
-    """
-
-    result: Kept | Verdict
-    canvas: Canvas | None = None
-    steps: int = 0
-    sound: bool = False
-
-
 def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
     deadline = None if request.deadline_ms is None else max(0.0, request.deadline_ms - spent_ms)
     return DenoiseRequest(
@@ -202,9 +193,10 @@ def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) ->
         seed=request.seed,
         max_steps=request.max_steps,
         deadline_ms=deadline,
-        one_line=hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION),
+        one_line=hole.one_line,
         decoding=request.decoding,
         avoid=request.avoid,
+        breadth=Breadth.WIDE if rest_of_line(context.prompt).strip() else Breadth.NARROW,
         frame_ms=_FRAME_MS,
     )
 
@@ -231,46 +223,8 @@ def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) ->
         on_step(Progress(step=step, hole=hole, start=context.typed_start))
 
 
-def _kept(
-    denoised: Step | Verdict,
-    *,
-    judge: Callable[[Canvas], Kept | Verdict],
-    is_sound: Callable[[Kept], bool],
-    cancelled: threading.Event,
-    wanted: int | None,
-    close: float,
-    others: bool,
-) -> list[_Outcome]:
-    """The candidates that survive, those with which the text is sound before the others.
-
-    `others` says that there are more to be had than these.
-
-    No more are looked at than it takes to find `wanted` such, and those within `close` nats of the first.
-    If none survives, the best and what is against it.
-    """
-    if isinstance(denoised, Verdict):
-        return [_Outcome(result=denoised)]
-    sound: list[_Outcome] = []
-    kept: list[_Outcome] = []
-    rejected: list[_Outcome] = []
-    for canvas in denoised.canvases:
-        if wanted is not None and len(sound) >= wanted and not _is_close(canvas, sound[0], close):
-            break
-        outcome = _Outcome(result=judge(canvas), canvas=canvas, steps=denoised.number)
-        if cancelled.is_set():  # in a text that is hard to parse, each takes its time
-            return [_Outcome(result=Verdict(Reason.CANCELLED), steps=denoised.number)]
-        if not isinstance(outcome.result, Kept):
-            rejected.append(outcome)
-        # Where there is nothing to choose among, whether it is sound changes nothing.
-        elif (len(denoised.canvases) == 1 and not others) or is_sound(outcome.result):
-            sound.append(replace(outcome, sound=True))
-        else:
-            kept.append(outcome)
-    return sound + kept or rejected[:1]
-
-
 def _is_worth_another_look(
-    outcomes: list[_Outcome], hurt: Callable[[int], Hurt], left_ms: float | None, began: float
+    outcomes: list[Outcome], hurt: Callable[[int], Hurt], left_ms: float | None, began: float
 ) -> bool:
     """Whether nothing found is sound, something else might be, and there is time to look for it."""
     first = outcomes[0]
@@ -279,35 +233,6 @@ def _is_worth_another_look(
     if left_ms is not None and left_ms < _LOOK_TIMES * _ms_since(began):
         return False
     return not isinstance(first.result, Kept) or hurt(first.result.start).least == 0
-
-
-def _better_of(outcomes: list[_Outcome], others: list[_Outcome]) -> list[_Outcome]:
-    """The others if they are sound, or kept where none was; a request that is called off says so."""
-    then, now = others[0], outcomes[0]
-    called_off = isinstance(then.result, Verdict) and then.result.reason is Reason.CANCELLED
-    kept_at_last = isinstance(then.result, Kept) and not isinstance(now.result, Kept)
-    if not (then.sound or kept_at_last or called_off):
-        return outcomes
-    return [replace(each, steps=now.steps + each.steps) for each in others]
-
-
-def _is_close(canvas: Canvas, first: _Outcome, close: float) -> bool:
-    assert first.canvas is not None
-    return close > 0 and log_probability(canvas) > log_probability(first.canvas) - close
-
-
-def _ranked(
-    engine: Engine, context: Context, outcomes: list[_Outcome], cancelled: threading.Event
-) -> list[_Outcome]:
-    """The outcomes, those that are sound and close to the first ordered by what follows them."""
-    near: list[tuple[_Outcome, str, float]] = []
-    for each in outcomes:
-        if not each.sound or each.canvas is None or not _is_close(each.canvas, outcomes[0], CLOSE):
-            break
-        assert isinstance(each.result, Kept)
-        near.append((each, each.result.text, log_probability(each.canvas)))
-    order = by_what_follows(engine, context.prompt, [(text, own) for _, text, own in near], cancelled)
-    return [*(near[index][0] for index in order), *outcomes[len(near) :]]
 
 
 def _judge(
@@ -326,7 +251,7 @@ def _judge(
 
 
 def _answer(
-    outcome: _Outcome, hole: Hole, ask: DenoiseRequest, model: str, ms: float
+    outcome: Outcome, hole: Hole, ask: DenoiseRequest, model: str, ms: float
 ) -> Suggestion | Rejected:
     canvas, result = outcome.canvas, outcome.result
     if isinstance(result, Kept) and canvas is not None:
@@ -374,6 +299,12 @@ def _confidence(canvas: Canvas, kept: Kept) -> float:
 def _left(request: FillRequest, began: float) -> float | None:
     """How many milliseconds are left of a request that was begun then; None without a deadline."""
     return None if request.deadline_ms is None else max(0.0, request.deadline_ms - _ms_since(began))
+
+
+def _is_affordable(request: FillRequest, began: float) -> bool:
+    """Whether as much time is left of a request as it has taken so far."""
+    left_ms = _left(request, began)
+    return left_ms is None or left_ms > _ms_since(began)
 
 
 def _ms_since(began: float) -> float:

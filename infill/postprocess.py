@@ -118,7 +118,7 @@ def _cut(added: str, canvas_ended: bool, document: Document, hole: Hole, balance
         return check_empty(added) or added
     marks = inserted_marks(document, hole.start, hole.end, added)
     text = cut_closer(added, marks, balance)
-    if hole.kind in (HoleKind.LINE, HoleKind.EXPRESSION):
+    if hole.one_line:
         text = cut_line(text, marks)
         return text if text.strip() else Verdict(Reason.EMPTY, "nothing is missing before the line's end")
     if hole.kind is HoleKind.BLOCK:

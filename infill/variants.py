@@ -43,7 +43,7 @@ def fill_variants(
     """
     began = time.perf_counter()
     info = engine.info()
-    if wanted > 1:
+    if wanted > 1 and not info.searches:  # a search finds several anyway
         request = replace(request, candidates=max(wanted, info.candidates))
     if not info.warm_starts:
         rest = None

@@ -24,7 +24,7 @@ from engine.weights import save_model
 
 FAR_TOKENS = 6000
 NEARBY_TOKENS = 20_000
-BEAMS = 8
+BEAMS = 16
 """Of the text on either side, how much the n-gram cache looks up; see LOG.md for what it gives."""
 
 DEFAULT_SAMPLER = SamplerConfig(

@@ -38,9 +38,6 @@ SPLITS = {
 }
 """The files of the benchmark's splits, by name, as they are published."""
 
-SPAN_CANVAS = 64
-"""Tokens a random span may take: enough for nine in ten of any text's, and known without the answer."""
-
 _LINE_BENCHMARKS = ("SingleLineInfilling/", "MultiLineInfilling/")
 
 
@@ -207,7 +204,6 @@ def request_of(task: Task, seed: int, decoding: Decoding | None = None) -> FillR
         language="python",
         offset=len(task.prompt),
         end=None if whole_lines else len(task.prompt),
-        canvas_tokens=None if whole_lines else SPAN_CANVAS,
         path="solution.py",
         seed=seed,
         inside_word=True,

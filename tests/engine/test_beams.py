@@ -17,7 +17,7 @@ from engine.errors import InvalidRequest
 from engine.middles import Propose, Rules
 from engine.model import DiffusionGemma
 from engine.ngram_cache import NgramCache
-from engine.request import Stop
+from engine.request import Breadth, Stop
 from engine.special import Special
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
@@ -55,13 +55,13 @@ def drafts_of(
     batch: int = 3,
     width: int = 3,
     ngrams: NgramCache | None = None,
-    thorough: bool = False,
+    breadth: Breadth = Breadth.NARROW,
 ) -> list[Draft]:
     cache = cached(model)
     plan = Plan(length=LENGTH, batch=batch)
     never = threading.Event()
     drafts = search(
-        model, cache, plan, rules or Rules(), propose, never, ngrams, width=width, thorough=thorough
+        model, cache, plan, rules or Rules(), propose, never, ngrams, width=width, breadth=breadth
     )
     out = list(drafts)
     assert cache.tokens == PREFIX
@@ -112,8 +112,7 @@ def same(have: list[tuple[list[int], float]], want: list[tuple[list[int], float]
 def test_it_finds_what_a_plain_search_finds(
     model: DiffusionGemma, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beams, "_MARGIN", math.inf)
-    monkeypatch.setattr(beams, "_FINISHED_MARGIN", math.inf)
+    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (math.inf, math.inf)})
     last = drafts_of(model, batch=width, width=width)[-1]
     same(found(last), plainly(model, width))
     assert last.stop in (Stop.CONFIDENT, Stop.STEPS)
@@ -137,7 +136,7 @@ def test_whatever_is_proposed_the_texts_are_the_same(model: DiffusionGemma) -> N
 
 
 def test_a_beam_far_behind_is_given_up(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beams, "_MARGIN", 1e-9)
+    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (1e-9, math.inf)})
     rows = found(drafts_of(model, batch=3, width=3)[-1])
     greedy = found(drafts_of(model, batch=1, width=1)[-1])
     same(rows[:1], greedy)
@@ -147,8 +146,7 @@ def test_ends_that_leave_the_same_text_count_together(
     model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two first tokens begin what comes after: that the middle is empty is as likely as both."""
-    monkeypatch.setattr(beams, "_MARGIN", math.inf)
-    monkeypatch.setattr(beams, "_FINISHED_MARGIN", math.inf)
+    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (math.inf, math.inf)})
     ended = cached(model).ended
     assert ended is not None
     with torch.inference_mode():
@@ -184,7 +182,10 @@ def test_what_is_barred_is_not_written(model: DiffusionGemma) -> None:
     same(found(drafts_of(model, rules=everything)[-1]), found(drafts_of(model)[-1]))
 
 
-def test_what_is_barred_sets_no_bound_for_the_rest(model: DiffusionGemma) -> None:
+def test_what_is_barred_sets_no_bound_for_the_rest(
+    model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (4.0, 1.5)})
     repeated = NgramCache([[*PREFIX, 60, 61] * 2000])
     sure = found(drafts_of(model, batch=1, width=4, ngrams=repeated)[-1])
     assert sure[0][0][0] == 60
@@ -192,7 +193,7 @@ def test_what_is_barred_sets_no_bound_for_the_rest(model: DiffusionGemma) -> Non
     rows = found(drafts_of(model, rules=rules, batch=4, width=4, ngrams=repeated)[-1])
     assert rows
     assert all(ids[0] != 60 for ids, _ in rows)
-    assert max(total for _, total in rows) < sure[0][1] - beams._MARGIN
+    assert max(total for _, total in rows) < sure[0][1] - beams._MARGINS[Breadth.NARROW][0]
 
 
 def test_the_text_around_has_its_say(model: DiffusionGemma) -> None:
@@ -218,10 +219,10 @@ def test_it_stops_within_a_forward(model: DiffusionGemma) -> None:
         next(search(model, cached(model), far, Rules(), nothing, threading.Event(), width=4))
 
 
-def test_a_thorough_search_gives_up_less(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beams, "_MARGIN", 1e-9)
-    monkeypatch.setattr(beams, "_THOROUGH_MARGIN", math.inf)
-    hasty = found(drafts_of(model, batch=3, width=3)[-1])
-    thorough = found(drafts_of(model, batch=3, width=3, thorough=True)[-1])
-    assert len(hasty) < len(thorough) == 3
-    same(thorough, plainly(model, 3))
+def test_the_widest_search_gives_up_less(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = {Breadth.NARROW: (1e-9, 1e-9), Breadth.WIDEST: (math.inf, math.inf)}
+    monkeypatch.setattr(beams, "_MARGINS", margins)
+    narrow = found(drafts_of(model, batch=3, width=3)[-1])
+    widest = found(drafts_of(model, batch=3, width=3, breadth=Breadth.WIDEST)[-1])
+    assert len(narrow) < len(widest) == 3
+    same(widest, plainly(model, 3))

@@ -7,7 +7,7 @@ import pytest
 from engine.half_typed import typed_before
 from infill.document import Document
 from infill.errors import InvalidHole
-from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole
+from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
 from tests.infill.marked import request_for
 
 BLOCK, LINE, EXPRESSION, SPAN = HoleKind.BLOCK, HoleKind.LINE, HoleKind.EXPRESSION, HoleKind.SPAN
@@ -72,6 +72,27 @@ def test_kind_in_python(marked: str, kind: HoleKind, ends_at: str) -> None:
     request = request_for(marked)
     assert (hole.kind, hole.ends_at) == (kind, ends_at)
     assert (hole.start, hole.end) == (request.offset, request.offset if request.end is None else request.end)
+
+
+@pytest.mark.parametrize(
+    ("marked", "one_line", "either"),
+    [
+        ("x = █", True, False),
+        ("f(█)", True, False),
+        ("def f():\n    █\n", False, False),
+        ("x = █1 + 1█\n", True, False),
+        ("█x = 1\n█y = 2\n", True, False),
+        ("█x = 1\r\n█y = 2\r\n", True, False),
+        ("█x = 1\ny = 2\n█", False, False),
+        ("x = ██\n", True, True),
+    ],
+)
+def test_which_holes_end_with_their_line(marked: str, one_line: bool, either: bool) -> None:
+    hole = hole_at(marked)
+    assert hole.one_line is one_line
+    assert may_span_lines(hole) is either
+    assert canvas_tokens(hole) == (32 if one_line else 64)
+
 
 
 @pytest.mark.parametrize(
