@@ -1,20 +1,24 @@
-"""What became of the middles an engine has found for a hole, and which of them is shown first.
+"""What becomes of the middles an engine has found for a hole, and which of them is shown first.
 
 What is sound goes before what is not. Among the sound ones the engine's order counts, save where the line
-goes on behind the hole: see `infill.following`. It asks for no middles itself.
+goes on behind the hole: see `infill.following`. No more are looked at than it takes, since each is parsed
+with the text around. It asks for no middles itself.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from engine.request import Canvas, Engine, Prompt, Step
+from engine.request import Canvas, Engine, Prompt
 from infill.checks import Verdict
-from infill.following import by_what_follows, log_probability
+from infill.following import by_what_follows, log_probability, rest_of_line
 from infill.postprocess import Kept
 from infill.request import Reason
+
+Candidate = tuple[Canvas, Callable[[Canvas], Kept | Verdict]]
+"""A canvas, and what tells what is kept of it or what is against it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,82 +39,79 @@ class Outcome:
         return isinstance(self.result, Verdict) and self.result.reason is Reason.CANCELLED
 
 
-def judged(
-    denoised: Step | Verdict, judge: Callable[[Canvas], Kept | Verdict], cancelled: threading.Event
-) -> list[Outcome]:
-    """What is kept of each canvas of the last step, in order and no two alike; if nothing is, what is against
-    the first."""
-    if isinstance(denoised, Verdict):
-        return [Outcome(result=denoised)]
-    kept: dict[tuple[int, str], Outcome] = {}
-    rejected: list[Outcome] = []
-    for canvas in denoised.canvases:
+def judged(found: Iterable[Candidate], steps: int, cancelled: threading.Event) -> Iterator[Outcome]:
+    """What becomes of each candidate, when it is asked for; `steps` is how many it took to find them."""
+    for canvas, judge in found:
         result = judge(canvas)
         if cancelled.is_set():  # in a text that is hard to parse, each takes its time
-            return [_called_off(denoised.number)]
-        outcome = Outcome(result=result, canvas=canvas, steps=denoised.number)
-        if isinstance(result, Kept):
-            kept.setdefault((result.start, result.text), outcome)
-        else:
-            rejected.append(outcome)
-    return [*kept.values()] or rejected[:1]
-
-
-def joined(outcomes: list[Outcome], others: list[Outcome]) -> list[Outcome]:
-    """The outcomes of two looks at one hole; verdicts only where nothing was kept."""
-    if others[0].is_called_off:
-        return others
-    found = [*outcomes, *others]
-    steps = outcomes[0].steps + others[0].steps
-    kept = [each for each in found if isinstance(each.result, Kept)]
-    return [replace(each, steps=steps) for each in kept or found[:1]]
+            yield _called_off(steps)
+            return
+        yield Outcome(result=result, canvas=canvas, steps=steps)
 
 
 def ordered(
-    engine: Engine, prompt: Prompt, outcomes: list[Outcome], cancelled: threading.Event
-) -> list[Outcome]:
-    """Kept outcomes by how likely they are together with what follows them.
+    engine: Engine, prompt: Prompt, outcomes: Iterable[Outcome], cancelled: threading.Event
+) -> Iterable[Outcome]:
+    """The outcomes by how likely what is kept is together with the rest of the line; as they are where there
+    is none.
 
     Raises:
         EngineError: the engine cannot serve it.
     """
-    texts: list[tuple[str, float]] = []
+    if not rest_of_line(prompt).strip():
+        return outcomes
+    kept: list[Outcome] = []
+    middles: list[tuple[str, float]] = []
+    others: list[Outcome] = []
     for each in outcomes:
-        if not isinstance(each.result, Kept) or each.canvas is None:
-            return outcomes
-        texts.append((each.result.text, log_probability(each.canvas)))
-    return [outcomes[index] for index in by_what_follows(engine, prompt, texts, cancelled)]
+        if isinstance(each.result, Kept) and each.canvas is not None:
+            kept.append(each)
+            middles.append((each.result.text, log_probability(each.canvas)))
+        elif each.is_called_off:
+            return [each]
+        else:
+            others.append(each)
+    return [*(kept[index] for index in by_what_follows(engine, prompt, middles, cancelled)), *others]
 
 
 def sound_first(
-    outcomes: Sequence[Outcome],
+    outcomes: Iterable[Outcome],
     is_sound: Callable[[Kept], bool],
     cancelled: threading.Event,
     *,
     wanted: int | None,
 ) -> list[Outcome]:
-    """The outcomes that are sound before the others; no more are looked at than it takes to find `wanted`."""
+    """What is kept, no two alike and the sound before the others; if nothing is, what is against the first.
+
+    No more are looked at than it takes to find `wanted` that are sound.
+    """
     sound: list[Outcome] = []
     others: list[Outcome] = []
+    rejected: list[Outcome] = []
+    seen: set[tuple[int, str]] = set()
     for each in outcomes:
-        if wanted is not None and len(sound) >= wanted:
-            break
         if cancelled.is_set():
             return [_called_off(each.steps)]
-        if isinstance(each.result, Kept) and is_sound(each.result):
-            sound.append(replace(each, sound=True))
-        else:
-            others.append(each)
-    return sound + others
+        if not isinstance(each.result, Kept):
+            rejected.append(each)
+        elif (each.result.start, each.result.text) not in seen:
+            seen.add((each.result.start, each.result.text))
+            if is_sound(each.result):
+                sound.append(replace(each, sound=True))
+            else:
+                others.append(each)
+        if wanted is not None and len(sound) >= wanted:
+            break
+    return sound + others or rejected[:1]
 
 
-def better_of(outcomes: list[Outcome], others: list[Outcome]) -> list[Outcome]:
-    """The others if they are sound, or kept where none was; a request that is called off says so."""
-    then, now = others[0], outcomes[0]
+def better_of(outcomes: list[Outcome], more: list[Outcome]) -> list[Outcome]:
+    """Those of a second look if they are sound, or kept where none was; one that was called off says so."""
+    then, now = more[0], outcomes[0]
     kept_at_last = isinstance(then.result, Kept) and not isinstance(now.result, Kept)
     if not (then.sound or kept_at_last or then.is_called_off):
         return outcomes
-    return [replace(each, steps=now.steps + each.steps) for each in others]
+    return [replace(each, steps=now.steps + each.steps) for each in more]
 
 
 def _called_off(steps: int) -> Outcome:

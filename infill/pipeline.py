@@ -8,19 +8,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 from engine.request import Breadth, Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
 from infill.blame import Hurt
 from infill.brackets import Balance
 from infill.checks import Verdict, check_confidence
-from infill.context import Context, build_context
+from infill.context import build_context
 from infill.document import Document
 from infill.following import rest_of_line
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
-from infill.outcomes import Outcome, better_of, joined, judged, ordered, sound_first
+from infill.outcomes import Candidate, Outcome, better_of, judged, ordered, sound_first
 from infill.postprocess import Kept, postprocess
 from infill.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
@@ -81,60 +81,20 @@ def fill_all(
     `shape` may change what the engine is asked, to lay its canvases out say. With `bodies` a line that opens
     a block in Python is shown with the block's body, where the text has none and one can be had in time.
     """
-    began = time.perf_counter()
-    hole = choose_hole(document, request.offset, request.end)
-    info = engine.info()
-    context = build_context(document, hole, info, request.snippets, request.nearby)
-    ask = _ask(request, hole, context, _ms_since(began))
+    work = _Work(engine, document, request, cancelled, on_step)
+    ask = work.ask(work.hole)
     if shape is not None:
         ask = shape(ask)
-    balance = Balance(document, hole.start, hole.end)
-    hurt = cache(lambda start: Hurt(document, start, hole.end, document.text[start : hole.start]))
-    searched = info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
-
-    def look(ask: DenoiseRequest, hole: Hole) -> list[Outcome]:
-        denoised = _denoise(engine, ask, cancelled, partial(_report, on_step, hole, context))
-        judge = partial(
-            _judge, document=document, hole=hole, context=context, request=request, balance=balance
-        )
-        return judged(denoised, judge, cancelled)
-
-    def choose(outcomes: list[Outcome]) -> list[Outcome]:
-        if not cancelled.is_set() and _is_affordable(request, began):  # it takes less than what was done
-            outcomes = ordered(engine, context.prompt, outcomes, cancelled)
-        if len(outcomes) == 1 and not searched:  # nothing to choose among
-            return outcomes
-        return sound_first(
-            outcomes, lambda kept: hurt(kept.start).is_sound(kept.text), cancelled, wanted=wanted
-        )
-
-    outcomes = look(ask, hole)
-    if may_span_lines(hole) and shape is None and not cancelled.is_set() and _is_affordable(request, began):
-        lines = replace(hole, one_line=False)
-        more = _ask(request, lines, context, _ms_since(began))
-        outcomes = joined(outcomes, look(more, lines))
-    outcomes = choose(outcomes)
-    if searched and _is_worth_another_look(outcomes, hurt, _left(request, began), began):
-        more = replace(ask, breadth=Breadth.WIDEST, deadline_ms=_left(request, began))
-        outcomes = better_of(outcomes, choose(look(more, hole)))
-    mend = partial(repair_suggestion, engine, document, hole, context.prompt, cancelled=cancelled)
+    lines_too = shape is None and may_span_lines(work.hole)
     found: dict[str, Suggestion] = {}
     broken: Rejected | None = None
-    for outcome in outcomes:
+    for outcome in work.outcomes(ask, wanted, lines_too=lines_too):
         if found and wanted is None and not outcome.sound:  # mending takes its time
             break
-        answer = _answer(outcome, hole, ask, info.model, _ms_since(began))
-        if isinstance(answer, Suggestion) and request.repair:
-            answer = mend(
-                answer,
-                seed=request.seed,
-                deadline_ms=_left(request, began),
-                hurt=hurt(answer.start),
-                lenient=request.lenient,
-            )
+        answer = work.answer(outcome, ask)
         if isinstance(answer, Suggestion):
             if bodies:
-                answer = _with_body(engine, document, request, hole, answer, cancelled, began)
+                answer = _with_body(work, answer)
             found.setdefault(answer.text, answer)
         else:
             broken = broken or answer
@@ -143,23 +103,189 @@ def fill_all(
     return tuple(found.values()) or broken or Rejected(reason=Reason.EMPTY)
 
 
-def _with_body(
-    engine: Engine,
-    document: Document,
-    request: FillRequest,
-    hole: Hole,
-    header: Suggestion,
-    cancelled: threading.Event,
-    began: float,
-) -> Suggestion:
+class _Work:
+    """What is done for one request, and how long it has taken so far."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        document: Document,
+        request: FillRequest,
+        cancelled: threading.Event,
+        on_step: OnStep | None,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.engine, self.document, self.request, self.cancelled = engine, document, request, cancelled
+        self.hole = choose_hole(document, request.offset, request.end)
+        self.info = engine.info()
+        self._on_step = on_step
+        self._context = build_context(document, self.hole, self.info, request.snippets, request.nearby)
+        self._balance = Balance(document, self.hole.start, self.hole.end)
+        self._hurts: dict[int, Hurt] = {}
+
+    @property
+    def spent_ms(self) -> float:
+        """Milliseconds since it began."""
+        return (time.perf_counter() - self.began) * 1000
+
+    @property
+    def left_ms(self) -> float | None:
+        """Milliseconds left of it; None without a deadline."""
+        deadline_ms = self.request.deadline_ms
+        return None if deadline_ms is None else max(0.0, deadline_ms - self.spent_ms)
+
+    def has_time(self, times: float = 1.0) -> bool:
+        """Whether so many times what it has taken so far is left."""
+        left_ms = self.left_ms
+        return left_ms is None or left_ms > times * self.spent_ms
+
+    def ask(self, hole: Hole) -> DenoiseRequest:
+        """What to ask the engine for a reading of the hole."""
+        request, prompt = self.request, self._context.prompt
+        return DenoiseRequest(
+            prompt=prompt,
+            canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
+            candidates=request.candidates,
+            seed=request.seed,
+            max_steps=request.max_steps,
+            deadline_ms=self.left_ms,
+            one_line=hole.one_line,
+            decoding=request.decoding,
+            avoid=request.avoid,
+            breadth=Breadth.WIDE if rest_of_line(prompt).strip() else Breadth.NARROW,
+            frame_ms=_FRAME_MS,
+        )
+
+    def outcomes(self, ask: DenoiseRequest, wanted: int | None, *, lines_too: bool) -> list[Outcome]:
+        """What becomes of a request, the best first; `lines_too` asks for lines in the same place as well."""
+        searches = self.info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
+        outcomes = self._look(ask, wanted, others=searches, lines_too=lines_too)
+        if searches and self._is_worth_another_look(outcomes[0]):
+            wider = replace(ask, breadth=Breadth.WIDEST, deadline_ms=self.left_ms)
+            outcomes = better_of(outcomes, self._look(wider, wanted, others=True, lines_too=False))
+        return outcomes
+
+    def _look(
+        self, ask: DenoiseRequest, wanted: int | None, *, others: bool, lines_too: bool
+    ) -> list[Outcome]:
+        """What becomes of what the engine finds; `others` says that there are more to be had than these."""
+        step = self._denoise(ask, self.hole)
+        if isinstance(step, Verdict):
+            return [Outcome(result=step)]
+        found, steps = self._candidates(step, self.hole), step.number
+        if lines_too and self.has_time():
+            lines = replace(self.hole, one_line=False)
+            more = self._denoise(self.ask(lines), lines)
+            if not isinstance(more, Verdict):
+                found, steps = found + self._candidates(more, lines), steps + more.number
+            elif more.reason is Reason.CANCELLED:
+                return [Outcome(result=more, steps=steps)]
+        outcomes: Iterable[Outcome] = judged(found, steps, self.cancelled)
+        if len(found) == 1 and not others:  # whether it is sound changes nothing
+            return [*outcomes]
+        if self.has_time():  # it takes less than what was done
+            outcomes = ordered(self.engine, self._context.prompt, outcomes, self.cancelled)
+        return sound_first(outcomes, self._is_sound, self.cancelled, wanted=wanted)
+
+    def _denoise(self, ask: DenoiseRequest, hole: Hole) -> Step | Verdict:
+        """The last step, or why there is none."""
+        last: Step | None = None
+        if not self.cancelled.is_set() and ask.deadline_ms != 0:
+            with contextlib.ExitStack() as at_end:
+                steps = self.engine.denoise(ask, self.cancelled)
+                if isinstance(steps, Generator):  # it may hold a lock for as long as it is not closed
+                    at_end.callback(steps.close)
+                for last in steps:
+                    if self._on_step is not None:
+                        self._on_step(Progress(step=last, hole=hole, start=self._context.typed_start))
+        if self.cancelled.is_set() or (last is not None and last.stop is Stop.CANCELLED):
+            return Verdict(Reason.CANCELLED)
+        return Verdict(Reason.TOO_SLOW) if last is None else last
+
+    def _candidates(self, step: Step, hole: Hole) -> list[Candidate]:
+        judge = partial(self._judge, hole=hole)
+        return [(canvas, judge) for canvas in step.canvases]
+
+    def _judge(self, canvas: Canvas, hole: Hole) -> Kept | Verdict:
+        """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
+        result = postprocess(
+            canvas,
+            self.document,
+            hole,
+            self._context,
+            inside_word=self.request.inside_word,
+            balance=self._balance,
+        )
+        if isinstance(result, Verdict):
+            return result
+        return check_confidence(_confidence(canvas, result), self.request.min_confidence) or result
+
+    def _hurt(self, start: int) -> Hurt:
+        """What fills that begin at `start` do to the text."""
+        if start not in self._hurts:
+            typed = self.document.text[start : self.hole.start]
+            self._hurts[start] = Hurt(self.document, start, self.hole.end, typed)
+        return self._hurts[start]
+
+    def _is_sound(self, kept: Kept) -> bool:
+        return self._hurt(kept.start).is_sound(kept.text)
+
+    def _is_worth_another_look(self, first: Outcome) -> bool:
+        """Whether nothing found is sound, something else might be, and there is time to look for it."""
+        if first.sound or first.canvas is None or not self.has_time(_LOOK_TIMES):
+            return False
+        return not isinstance(first.result, Kept) or self._hurt(first.result.start).least == 0
+
+    def answer(self, outcome: Outcome, ask: DenoiseRequest) -> Suggestion | Rejected:
+        """What the user gets of an outcome, mended where that is wanted and needed."""
+        canvas, result = outcome.canvas, outcome.result
+        if not isinstance(result, Kept) or canvas is None:
+            assert isinstance(result, Verdict)
+            return Rejected(
+                reason=result.reason,
+                detail=result.detail,
+                text=canvas.text if canvas is not None else "",
+                steps=outcome.steps,
+                canvas_tokens=ask.canvas_tokens,
+                elapsed_ms=self.spent_ms,
+                model=self.info.model,
+            )
+        suggestion = Suggestion(
+            text=result.text,
+            start=result.start,
+            end=self.hole.end,
+            confidence=_confidence(canvas, result),
+            steps=outcome.steps,
+            canvas_tokens=ask.canvas_tokens,
+            elapsed_ms=self.spent_ms,
+            model=self.info.model,
+        )
+        if not self.request.repair:
+            return suggestion
+        return repair_suggestion(
+            self.engine,
+            self.document,
+            self.hole,
+            self._context.prompt,
+            suggestion,
+            seed=self.request.seed,
+            deadline_ms=self.left_ms,
+            cancelled=self.cancelled,
+            hurt=self._hurt(suggestion.start),
+            lenient=self.request.lenient,
+        )
+
+
+def _with_body(work: _Work, header: Suggestion) -> Suggestion:
     """A suggested line, and the body of the block it opens where the text has none; Python reads no other."""
+    document, hole = work.document, work.hole
     if hole.kind is not HoleKind.LINE or document.language != "python" or not header.text.endswith(":"):
         return header
     filled, end = document.filled(header.start, hole.end, header.text), header.start + len(header.text)
     if choose_hole(filled, end).kind is not HoleKind.BLOCK:
         return header
-    ask = replace(request, offset=end, end=None, canvas_tokens=None, deadline_ms=_left(request, began))
-    found = fill_all(engine, filled, ask, cancelled=cancelled, wanted=1, bodies=False)
+    ask = replace(work.request, offset=end, end=None, canvas_tokens=None, deadline_ms=work.left_ms)
+    found = fill_all(work.engine, filled, ask, cancelled=work.cancelled, wanted=1, bodies=False)
     if isinstance(found, Rejected) or found[0].start < header.start:
         return header
     body = found[0]
@@ -168,7 +294,7 @@ def _with_body(
         text=header.text[: body.start - header.start] + body.text,
         confidence=min(header.confidence, body.confidence),
         steps=header.steps + body.steps,
-        elapsed_ms=_ms_since(began),
+        elapsed_ms=work.spent_ms,
     )
 
 
@@ -182,99 +308,6 @@ def fill_text(
     """`fill` for a text that is not kept as a document."""
     document = Document(request.text, request.language)
     return fill(engine, document, request, cancelled=cancelled or threading.Event(), on_step=on_step)
-
-
-def _ask(request: FillRequest, hole: Hole, context: Context, spent_ms: float) -> DenoiseRequest:
-    deadline = None if request.deadline_ms is None else max(0.0, request.deadline_ms - spent_ms)
-    return DenoiseRequest(
-        prompt=context.prompt,
-        canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
-        candidates=request.candidates,
-        seed=request.seed,
-        max_steps=request.max_steps,
-        deadline_ms=deadline,
-        one_line=hole.one_line,
-        decoding=request.decoding,
-        avoid=request.avoid,
-        breadth=Breadth.WIDE if rest_of_line(context.prompt).strip() else Breadth.NARROW,
-        frame_ms=_FRAME_MS,
-    )
-
-
-def _denoise(
-    engine: Engine, ask: DenoiseRequest, cancelled: threading.Event, report: Callable[[Step], None]
-) -> Step | Verdict:
-    """The last step, or why there is none."""
-    last: Step | None = None
-    if not cancelled.is_set() and ask.deadline_ms != 0:
-        with contextlib.ExitStack() as at_end:
-            steps = engine.denoise(ask, cancelled)
-            if isinstance(steps, Generator):  # it may hold a lock for as long as it is not closed
-                at_end.callback(steps.close)
-            for last in steps:
-                report(last)
-    if cancelled.is_set() or (last is not None and last.stop is Stop.CANCELLED):
-        return Verdict(Reason.CANCELLED)
-    return Verdict(Reason.TOO_SLOW) if last is None else last
-
-
-def _report(on_step: OnStep | None, hole: Hole, context: Context, step: Step) -> None:
-    if on_step is not None:
-        on_step(Progress(step=step, hole=hole, start=context.typed_start))
-
-
-def _is_worth_another_look(
-    outcomes: list[Outcome], hurt: Callable[[int], Hurt], left_ms: float | None, began: float
-) -> bool:
-    """Whether nothing found is sound, something else might be, and there is time to look for it."""
-    first = outcomes[0]
-    if first.sound or first.canvas is None:
-        return False
-    if left_ms is not None and left_ms < _LOOK_TIMES * _ms_since(began):
-        return False
-    return not isinstance(first.result, Kept) or hurt(first.result.start).least == 0
-
-
-def _judge(
-    canvas: Canvas,
-    document: Document,
-    hole: Hole,
-    context: Context,
-    request: FillRequest,
-    balance: Balance,
-) -> Kept | Verdict:
-    """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
-    result = postprocess(canvas, document, hole, context, inside_word=request.inside_word, balance=balance)
-    if isinstance(result, Verdict):
-        return result
-    return check_confidence(_confidence(canvas, result), request.min_confidence) or result
-
-
-def _answer(
-    outcome: Outcome, hole: Hole, ask: DenoiseRequest, model: str, ms: float
-) -> Suggestion | Rejected:
-    canvas, result = outcome.canvas, outcome.result
-    if isinstance(result, Kept) and canvas is not None:
-        return Suggestion(
-            text=result.text,
-            start=result.start,
-            end=hole.end,
-            confidence=_confidence(canvas, result),
-            steps=outcome.steps,
-            canvas_tokens=ask.canvas_tokens,
-            elapsed_ms=ms,
-            model=model,
-        )
-    assert isinstance(result, Verdict)
-    return Rejected(
-        reason=result.reason,
-        detail=result.detail,
-        text=canvas.text if canvas is not None else "",
-        steps=outcome.steps,
-        canvas_tokens=ask.canvas_tokens,
-        elapsed_ms=ms,
-        model=model,
-    )
 
 
 def _confidence(canvas: Canvas, kept: Kept) -> float:
@@ -294,18 +327,3 @@ def _confidence(canvas: Canvas, kept: Kept) -> float:
             of_added.append(token.confidence)
     counted = of_added or of_all
     return sum(counted) / len(counted) if counted else 0.0
-
-
-def _left(request: FillRequest, began: float) -> float | None:
-    """How many milliseconds are left of a request that was begun then; None without a deadline."""
-    return None if request.deadline_ms is None else max(0.0, request.deadline_ms - _ms_since(began))
-
-
-def _is_affordable(request: FillRequest, began: float) -> bool:
-    """Whether as much time is left of a request as it has taken so far."""
-    left_ms = _left(request, began)
-    return left_ms is None or left_ms > _ms_since(began)
-
-
-def _ms_since(began: float) -> float:
-    return (time.perf_counter() - began) * 1000

@@ -103,6 +103,18 @@ INLINE void NAME(all_scores)(const float *queries, const uint16_t *paired, const
     }
 }
 
+/* Scores of one query (d,) for keys that may be bfloat16, each LANES numbers behind the other. */
+INLINE void NAME(scores_of_one)(const float *query, const void *keys, size_t offset, int count, int is_bf16, float *to,
+                                int d) {
+    float room[MOST_HEAD_DIM];
+    for (int k = 0; k < count; k++) {
+        const float *key = NAME(as_floats)(keys, offset + (size_t)k * d, d, is_bf16, room);
+        Floats sum = load(query) * load(key);
+        for (int i = WIDTH; i < d; i += WIDTH) sum += load(query + i) * load(key + i);
+        to[k * LANES] = NAME(sum)(sum);
+    }
+}
+
 /* out (16, d) += weights (count, 16) times values (count, d), for `lanes` lanes from `lane` on. */
 INLINE void NAME(mix)(const float *weights, const float *values, float *out, int count, int d, int lane,
                       const int lanes, int column, const int vectors) {
@@ -251,12 +263,17 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     for (int lane = 0; apart && lane < used;) { /* lanes of one row after those of another */
         int row = row_of(pass, (first + lane) / group), end = first_of(pass, row + 1) * group - first;
         end = end < used ? end : used;
-        int seen = NAME(seen_of)(pass, row, apart);
+        int seen = NAME(seen_of)(pass, row, apart), few = end - lane <= FEW_LANES;
+        size_t offset = row * keys->own_row + kv * keys->own_head;
         float *part = mixed; /* not needed yet */
-        NAME(all_scores)(turned, paired, keys->own_k, row * keys->own_row + kv * keys->own_head, seen,
-                         keys->own_bf16, part, d);
-        for (int k = 0; k < seen; k++)
+        if (!few) NAME(all_scores)(turned, paired, keys->own_k, offset, seen, keys->own_bf16, part, d);
+        for (int k = 0; !few && k < seen; k++)
             for (int l = lane; l < end; l++) own[k * LANES + l] = part[k * LANES + l];
+        for (int l = lane; few && l < end; l++) {
+            int token = (begin + l) / group, head = kv * group + (begin + l) % group;
+            NAME(scores_of_one)(queries + ((size_t)token * heads + head) * d, keys->own_k, offset, seen,
+                                keys->own_bf16, own + l, d);
+        }
         lane = end;
     }
     if (pass->causal) {

@@ -175,6 +175,13 @@ static void NAME(take_out)(const Likeliest *of, int said, float *row) {
     for (int e = 0; e < of->ends; e++) row[of->end[e]] = of->own[e];
 }
 
+/* What a token has to be likelier than to be among the best of a list. */
+INLINE float NAME(least)(const Likeliest *of, int list) {
+    const float *best = of->best + (size_t)list * of->count;
+    float last = best[of->count - 1], far = best[0] - of->margin;
+    return last > far ? last : far;
+}
+
 /* Keep the best so far in order, the first of equals first. */
 INLINE void NAME(offer)(const Likeliest *of, int list, float value, int row, int token) {
     float *best = of->best + (size_t)list * of->count;
@@ -209,11 +216,12 @@ static void NAME(likeliest)(const Likeliest *of) {
             allowed += of->allowed_count[r];
         } else {
             shift += of->total[r];
-            const float *least = of->best + (size_t)(list + 1) * of->count - 1;
+            float least = NAME(least)(of, list);
             for (int i = 0; i < of->vocab; i += WIDTH) {
-                Signed above = load(row + i) + shift > *least;
+                Signed above = load(row + i) + shift > least;
                 if (!NAME(any)(above)) continue;
                 for (int k = 0; k < WIDTH; k++) NAME(offer)(of, list, row[i + k] + shift, r, i + k);
+                least = NAME(least)(of, list);
             }
         }
         if (said) NAME(take_out)(of, said, row);

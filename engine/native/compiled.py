@@ -125,6 +125,7 @@ class Likeliest(Structure):
         ("text", POINTER(Text)),
         *((name, c_void_p) for name in ("allowed_count", "allowed", "end", "places", "lengths")),
         *((name, c_void_p) for name in ("seen", "said", "added", "own", "best", "row", "token")),
+        ("margin", c_float),
         *((name, c_int32) for name in ("shortest", "rows", "vocab", "texts", "ends", "count", "apart")),
     )
 

@@ -78,7 +78,7 @@ class Chooser:
         of.logits, of.total = logits.data_ptr(), total.buffer_info()[0]
         of.at, of.width, of.context, of.allowed_count, of.allowed = given.places
         of.best, of.row, of.token = (each.buffer_info()[0] for each in (best, row, token))
-        of.rows, of.count, of.apart = len(rows), count, apart
+        of.rows, of.count, of.apart, of.margin = len(rows), count, apart, math.inf
         code.likeliest(byref(of), code.best)
         every = [*zip(best, row, token, strict=True)]
         return [

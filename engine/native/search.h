@@ -131,6 +131,7 @@ static int grown_from(const Search *search, int set, int count, int depth) {
     of->allowed_count = any;
     of->rows = search->open_count;
     of->count = search->looked_at;
+    of->margin = (float)search->margin;
     of->apart = 0;
     sets[set].likeliest(of);
     int grown = 0;
@@ -242,6 +243,7 @@ static int likeliest_of(const Search *search, int set, const Beam *beam, int32_t
     of->context = context;
     of->allowed_count = &any;
     of->rows = of->count = of->apart = 1;
+    of->margin = INFINITY;
     sets[set].likeliest(of);
     *probability = exp(of->best[0]);
     return of->token[0];

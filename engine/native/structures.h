@@ -4,6 +4,7 @@
 #define MOST_HIDDEN 4096 /* numbers in the residual stream, and in all heads of keys */
 #define MOST_HEAD_DIM 512
 #define MIXED_KEYS 16
+#define FEW_LANES 4 /* queries that are quicker by themselves than sixteen at once, most of which see nothing */
 
 /* A matrix (outputs, inputs) is rounded to 127 steps of each output's own, up and down, and lies in panels of 16
  * outputs: what a step of each is, float; the sum of its steps, negative, int32, to take off again what is added to
@@ -128,6 +129,7 @@ typedef struct {
     float *added, *own;                     /* likewise; `own` with room for the ends besides */
     float *best;                            /* the results, the best first; -inf where there are no more */
     int32_t *row, *token;
+    float margin; /* nats: tokens so much less likely than the best may be left out */
     int32_t shortest; /* tokens of context that count */
     int32_t rows, vocab, texts, ends, count, apart;
 } Likeliest;
