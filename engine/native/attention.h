@@ -263,16 +263,19 @@ static void NAME(attend_block)(const Pass *pass, const Layer *layer, const Keys 
     for (int lane = 0; apart && lane < used;) { /* lanes of one row after those of another */
         int row = row_of(pass, (first + lane) / group), end = first_of(pass, row + 1) * group - first;
         end = end < used ? end : used;
-        int seen = NAME(seen_of)(pass, row, apart), few = end - lane <= FEW_LANES;
+        int seen = NAME(seen_of)(pass, row, apart);
+        int by_itself = pass->causal && pass->rows > 1;
         size_t offset = row * keys->own_row + kv * keys->own_head;
         float *part = mixed; /* not needed yet */
-        if (!few) NAME(all_scores)(turned, paired, keys->own_k, offset, seen, keys->own_bf16, part, d);
-        for (int k = 0; !few && k < seen; k++)
+        if (!by_itself) NAME(all_scores)(turned, paired, keys->own_k, offset, seen, keys->own_bf16, part, d);
+        for (int k = 0; !by_itself && k < seen; k++)
             for (int l = lane; l < end; l++) own[k * LANES + l] = part[k * LANES + l];
-        for (int l = lane; few && l < end; l++) {
-            int token = (begin + l) / group, head = kv * group + (begin + l) % group;
-            NAME(scores_of_one)(queries + ((size_t)token * heads + head) * d, keys->own_k, offset, seen,
-                                keys->own_bf16, own + l, d);
+        /* Where several rows are written on, few of a block's queries are of one row: one by one is quicker, and the
+         * same to the last bit however many there are. */
+        for (int l = lane; by_itself && l < end; l++) {
+            int token = (first + l) / group, column = column_of(pass, row, token), head = kv * group + (first + l) % group;
+            NAME(scores_of_one)(queries + ((size_t)(token - from) * heads + head) * d, keys->own_k, offset,
+                                column < seen ? column + 1 : seen, keys->own_bf16, own + l, d);
         }
         lane = end;
     }

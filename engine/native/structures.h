@@ -4,7 +4,6 @@
 #define MOST_HIDDEN 4096 /* numbers in the residual stream, and in all heads of keys */
 #define MOST_HEAD_DIM 512
 #define MIXED_KEYS 16
-#define FEW_LANES 4 /* queries that are quicker by themselves than sixteen at once, most of which see nothing */
 
 /* A matrix (outputs, inputs) is rounded to 127 steps of each output's own, up and down, and lies in panels of 16
  * outputs: what a step of each is, float; the sum of its steps, negative, int32, to take off again what is added to
