@@ -41,6 +41,9 @@ _FRAME_MS = 33.0
 _LOOK_TIMES = 4
 """How many times what a search took has to be left for a wider one."""
 
+_MENDED = 4
+"""How many outcomes are mended in vain before nothing is shown: each takes a tenth of a second or more."""
+
 OnStep = Callable[[Progress], None]
 Shape = Callable[[DenoiseRequest], DenoiseRequest]
 
@@ -87,7 +90,7 @@ def fill_all(
         ask = shape(ask)
     lines_too = shape is None and may_span_lines(work.hole)
     found: dict[str, Suggestion] = {}
-    broken: Rejected | None = None
+    broken: list[Rejected] = []
     for outcome in work.outcomes(ask, wanted, lines_too=lines_too):
         if found and wanted is None and not outcome.sound:  # mending takes its time
             break
@@ -97,10 +100,10 @@ def fill_all(
                 answer = _with_body(work, answer)
             found.setdefault(answer.text, answer)
         else:
-            broken = broken or answer
-        if len(found) == wanted or cancelled.is_set():
+            broken.append(answer)
+        if len(found) == wanted or len(broken) == _MENDED or cancelled.is_set():
             break
-    return tuple(found.values()) or broken or Rejected(reason=Reason.EMPTY)
+    return tuple(found.values()) or (broken[0] if broken else Rejected(reason=Reason.EMPTY))
 
 
 class _Work:

@@ -94,7 +94,6 @@ def test_which_holes_end_with_their_line(marked: str, one_line: bool, either: bo
     assert canvas_tokens(hole) == (32 if one_line else 64)
 
 
-
 @pytest.mark.parametrize(
     ("language", "marked", "kind"),
     [

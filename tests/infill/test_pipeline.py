@@ -391,3 +391,18 @@ class TestAnotherLook:
         engine = ScriptedEngine([" = ("], searches=True)
         fill_text(engine, request_for("x█\ny = 2\n", repair=False, deadline_ms=500.0))
         assert len(engine.requests) == 1
+
+
+def test_no_more_is_mended_than_there_is_patience_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    mended: list[str] = []
+
+    def in_vain(*arguments: Any, **_named: Any) -> Rejected:
+        mended.append(arguments[4].text)
+        return Rejected(reason=Reason.BROKEN, detail=arguments[4].text)
+
+    monkeypatch.setattr(infill.pipeline, "repair_suggestion", in_vain)
+    middles = [f"{number} {number}" for number in range(9)]
+    answer = fill_text(ScriptedEngine(middles), request_for("x = █\n", candidates=9))
+    assert isinstance(answer, Rejected)
+    assert answer.detail == mended[0]  # the best of them tells why
+    assert mended == [f" {number} {number}" for number in range(infill.pipeline._MENDED)]
