@@ -49,9 +49,10 @@ _PRIOR = {
 has to gain much more than what adds, and dropping the rest of a line is a last resort."""
 
 
-_WITHIN_A_LINE = -3.0
+_WITHIN_A_LINE = -8.0
 """Nats, likewise, for a closing bracket with more behind it on its line than punctuation: it is the last one
-of a line that is forgotten. `f(a, g(b);` otherwise becomes `f(a, g)(b);` as easily as `f(a, g(b));`."""
+of a line that is forgotten. `f(a, g(b);` otherwise becomes `f(a, g)(b);` as easily as `f(a, g(b));`, in a
+language that the model has not learned: what it says of one changes by nats from version to version."""
 
 _PUNCTUATION = " \t;:,.)]}"
 
