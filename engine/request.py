@@ -101,8 +101,8 @@ class Breadth(Enum):
     """How far a search for lines looks beyond the likeliest ones."""
 
     NARROW = "narrow"  # for whoever takes the likeliest that is fit
-    WIDE = "wide"  # for whoever chooses among them by more than that; twice the time
-    WIDEST = "widest"  # where nothing that was found is fit; four times the time
+    WIDE = "wide"  # for whoever chooses among them by more than that; a little longer
+    WIDEST = "widest"  # where nothing that was found is fit; three times as long
 
 
 @dataclass(frozen=True, kw_only=True)
