@@ -62,7 +62,7 @@ def main() -> None:
     sampler = replace(
         read_sampler_config(folder), max_denoising_steps=arguments.steps, confidence_threshold=None
     )
-    network = engine._network
+    network = engine.network
 
     def generate(*prompts: Sequence[int]) -> None:
         torch.set_num_threads(threads)  # of which our engine leaves torch few
@@ -96,7 +96,9 @@ def main() -> None:
     if arguments.typing:
         asked = _Asked(engine)
         replay(asked, bundled_recording())
-        prompts = [lay_out(prompt, engine._tokenizer, engine._prompts) for prompt in asked.prompts]
+        prompts = [
+            lay_out(prompt, engine.prefill.tokenizer, engine.prefill.prompts) for prompt in asked.prompts
+        ]
         chosen = prompts[:: arguments.every]
         print(f"{len(prompts)} fills asked for, {len(chosen)} by transformers", file=sys.stderr)
         rows = {
@@ -142,7 +144,7 @@ class _Asked:
 
 def _session(engine: InProcessEngine, decoding: Decoding | None) -> Callable[[], object]:
     def run() -> None:
-        engine._pool.clear()
+        engine.prefill.pool.clear()
         replay(_Asked(engine, decoding), bundled_recording())
 
     return run

@@ -32,12 +32,13 @@ from engine.native.search import Given, Searching
 from engine.network import Network
 from engine.next_token import Around, Open
 from engine.ngram_cache import NgramCache
-from engine.request import Breadth
 from engine.special import Special
 
-_MARGINS = {Breadth.NARROW: (5.0, 3.0), Breadth.WIDE: (5.0, 3.0), Breadth.WIDEST: (8.0, 8.0)}
+_MARGINS = 5.0, 3.0
 """Nats: a beam so much less likely than the best one is given up, and likewise once there are whole texts to
 compare it with."""
+
+_WIDE_MARGINS = 8.0, 8.0
 
 _LOOKED_AT = 3
 """How many continuations are looked at for each beam: more than one, since some end a text alike."""
@@ -54,20 +55,20 @@ def search(
     ngrams: NgramCache | None = None,
     *,
     width: int,
-    breadth: Breadth = Breadth.NARROW,
+    wide: bool = False,
 ) -> Iterator[Draft]:
     """Find up to `plan.batch` likely middles of less than `plan.length` tokens behind the prefix in `cache`.
 
     Rows are in order of their probability, the likeliest first; fewer than asked for where the others are
     far less likely. Yields a draft after every forward, as `engine.verified.write` does, and takes the same
-    arguments; `width` is how many beams are followed, and the wider the `breadth` the less is given up.
+    arguments; `width` is how many beams are followed, of which less is given up in a `wide` search.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
     """
     longest = model.config.max_position_embeddings
     yield from drive(
-        lambda: _Beams(model, cache, plan, rules, propose, ngrams, width, breadth),
+        lambda: _Beams(model, cache, plan, rules, propose, ngrams, width, wide),
         cache,
         longest,
         plan,
@@ -112,10 +113,10 @@ class _Beams:
         propose: Propose,
         ngrams: NgramCache | None,
         width: int,
-        breadth: Breadth,
+        wide: bool,
     ) -> None:
         self._model, self._plan, self._rules = model, plan, rules
-        self._margin, self._finished_margin = _MARGINS[breadth]
+        self._margin, self._finished_margin = _WIDE_MARGINS if wide else _MARGINS
         self._width = max(width, plan.batch)
         self._around = Around(cache.tokens, ngrams)
         self._drafts = Drafts(propose, self._around.before, rules, plan.length)

@@ -45,9 +45,9 @@ def middles_of(draft: Draft, tokenizer: Tokenizer) -> list[list[int]]:
     return [ids[: _end(ids, tokenizer)] for ids in draft.tokens.tolist()]
 
 
-def by_score(canvases: Sequence[Canvas]) -> tuple[Canvas, ...]:
+def by_score(canvases: Sequence[Canvas]) -> list[Canvas]:
     """The best first."""
-    return tuple(sorted(canvases, key=lambda canvas: canvas.score, reverse=True))
+    return sorted(canvases, key=lambda canvas: canvas.score, reverse=True)
 
 
 def _canvas(tokenizer: Tokenizer, ids: list[int], confidences: list[float], free: list[bool]) -> Canvas:

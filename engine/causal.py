@@ -1,15 +1,16 @@
 """The other direction of the same weights: the encoder as a left-to-right language model.
 
-Scores finished middles given the prefix, and writes them greedily, which is the baseline the denoiser is
-measured against. Speaks token ids; knows nothing of canvases or text.
+Scores finished middles given the prefix, many that begin alike at once, and writes them greedily, which is
+the baseline the denoiser is measured against. Speaks token ids; knows nothing of canvases or text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain, count
+from collections.abc import Collection, Sequence
+from itertools import accumulate, chain, count
 
 import torch
+from torch import Tensor
 
 from engine.cache import PrefixCache, encode_prefix, last_state
 from engine.continuation import Continuation
@@ -35,13 +36,75 @@ def token_scores(
     """The log-probability in nats of each token of each middle, and of the end behind it, one forward."""
     last = len(cache) - 1  # the state that predicts a middle's first token is the last prefix token's
     rows = [[cache.tokens[last], *middle, end] for middle in middles]
-    longest = rows_for(model, max(len(row) for row in rows))
-    padded = [row + [Special.PAD.value] * (longest - len(row)) for row in rows]
-    logits = Continuation(model, cache, last, len(rows), longest).read(padded, [0] * len(rows))
-    # What follows the last one is not asked; it is given an id so that rows stay as long as they are.
-    following = [[*row[1:], Special.PAD.value] for row in padded]
+    padded, width = _padded(model, [row[:-1] for row in rows])
+    logits = Continuation(model, cache, last, len(rows), width).read(padded, [0] * len(rows))
+    return _of_next(logits, rows, width)
+
+
+def _padded(model: Network, rows: Sequence[Sequence[int]]) -> tuple[list[list[int]], int]:
+    """Rows of one length, and that."""
+    width = rows_for(model, max(map(len, rows)))
+    return [[*row, *[Special.PAD.value] * (width - len(row))] for row in rows], width
+
+
+def _of_next(logits: Tensor, rows: Sequence[Sequence[int]], width: int) -> list[list[float]]:
+    """The log-probability of each token of each row but the first, the one before it being where
+    `logits` (rows, width, vocab) say what is next."""
+    # What follows the last ones is not asked; they are given an id so that rows stay as long as they are.
+    following = [[*row[1:], *[Special.PAD.value] * (width + 1 - len(row))] for row in rows]
     chosen = log_probabilities(logits, [*chain.from_iterable(following)])
-    return [chosen[first : first + len(row) - 1] for first, row in zip(count(0, longest), rows, strict=False)]
+    return [chosen[first : first + len(row) - 1] for first, row in zip(count(0, width), rows, strict=False)]
+
+
+class Trunks:
+    """Beginnings of middles behind the prefix in `cache`, read in one forward, each as often as it occurs
+    alone; what branches off from them is read without them. The cache is only read.
+
+    There is room for `branches` of `longest` tokens, beginning and rest together.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        model: Network,
+        cache: PrefixCache,
+        beginnings: Collection[tuple[int, ...]],
+        *,
+        branches: int,
+        longest: int,
+    ) -> None:
+        self._model = model
+        self._at: dict[tuple[int, ...], int] = {}  # the row of each beginning, and of what they begin with
+        rows: list[tuple[int, ...]] = []
+        for beginning in sorted({*beginnings}, key=len, reverse=True):
+            if beginning not in self._at:
+                self._at |= {beginning[:length]: len(rows) for length in range(len(beginning) + 1)}
+                rows.append(beginning)
+        last = len(cache) - 1
+        read = [[cache.tokens[last], *row] for row in rows]
+        self._room = Continuation(model, cache, last, max(branches, len(rows)), rows_for(model, longest + 1))
+        padded, width = _padded(model, read)
+        self._logits = self._room.read(padded, [0] * len(rows))
+        of_rows = _of_next(self._logits, read, width)
+        self._totals = [[0.0, *accumulate(scores)] for scores in of_rows]
+
+    @torch.inference_mode()
+    def first(self, beginnings: Sequence[tuple[int, ...]], tokens: Sequence[int]) -> list[float]:
+        """The log-probability in nats of each beginning and the token behind it."""
+        rows = [self._at[beginning] for beginning in beginnings]
+        behind = self._logits[rows, [len(beginning) for beginning in beginnings]]
+        read = [self._totals[row][len(each)] for row, each in zip(rows, beginnings, strict=True)]
+        return [a + b for a, b in zip(read, log_probabilities(behind, tokens), strict=True)]
+
+    @torch.inference_mode()
+    def rest(self, beginnings: Sequence[tuple[int, ...]], tails: Sequence[Sequence[int]]) -> list[float]:
+        """The log-probability in nats of each tail, less that of its first token, behind its beginning."""
+        padded, width = _padded(self._model, [tail[:-1] for tail in tails])
+        if not width:
+            return [0.0] * len(tails)
+        sources = [self._at[beginning] for beginning in beginnings]
+        logits = self._room.read(padded, [len(beginning) + 1 for beginning in beginnings], sources)
+        return [sum(row) for row in _of_next(logits, tails, width)]
 
 
 @torch.inference_mode()

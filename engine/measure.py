@@ -57,7 +57,7 @@ class Meter:
     def __init__(self, engine: InProcessEngine, prompt_tokens: int) -> None:
         self._engine, self._most_bandwidth = engine, 0.0
         generator = torch.Generator().manual_seed(0)
-        vocab = engine._network.config.vocab_size
+        vocab = engine.network.config.vocab_size
         self._prompt = torch.randint(16, vocab, (prompt_tokens,), generator=generator).tolist()
 
     @torch.inference_mode()
@@ -66,14 +66,14 @@ class Meter:
         began = time.perf_counter()
         engine = self._engine
         if cold:
-            engine._pool.clear()
+            engine.prefill.pool.clear()
         cache = self._encoded()
         if not cold:
             began = time.perf_counter()
         plan = Plan(length=canvas_tokens, batch=candidates, max_steps=steps, seed=1)
         # Without a threshold no canvas ends early: what is timed is the step.
         sampler = replace(engine._sampler, confidence_threshold=None)
-        for _ in denoise(engine._network, cache, sampler, plan, threading.Event()):
+        for _ in denoise(engine.network, cache, sampler, plan, threading.Event()):
             pass
         return 1e3 * (time.perf_counter() - began)
 
@@ -81,15 +81,15 @@ class Meter:
         """Milliseconds for `tokens` written one after the other by the causal direction, prompt cached."""
         cache = self._encoded()
         began = time.perf_counter()
-        write_greedily(self._engine._network, cache, self._prompt, tokens, to_the_limit=True)
+        write_greedily(self._engine.network, cache, self._prompt, tokens, to_the_limit=True)
         return 1e3 * (time.perf_counter() - began)
 
     def floor(self, *, canvas_tokens: int, candidates: int, in_bfloat16: bool = False) -> Floor:
         """The floor of one step behind this meter's prompt."""
-        config, rows = self._engine._network.config, canvas_tokens * candidates
+        config, rows = self._engine.network.config, canvas_tokens * candidates
         # The embedding serves twice: for the logits and for the mean embeddings.
-        parameters = self._engine._network.size + config.vocab_size * config.hidden_size
-        arithmetic = _Arithmetic(self._engine._network, in_bfloat16=in_bfloat16)
+        parameters = self._engine.network.size + config.vocab_size * config.hidden_size
+        arithmetic = _Arithmetic(self._engine.network, in_bfloat16=in_bfloat16)
         rate = arithmetic.rate(rows, config.hidden_size, 4 * config.hidden_size)
         return self._floor(rows, len(self._prompt) + canvas_tokens, parameters, rate, arithmetic)
 
@@ -98,20 +98,20 @@ class Meter:
 
         That is of each the longer of its operations, at the rate of large products, and its bytes.
         """
-        network = self._engine._network
+        network = self._engine.network
         watched = _Watched(network)
-        self._engine._network = cast("Network", watched)
+        self._engine.prefill.network = cast("Network", watched)
         try:
             run()
         finally:
-            self._engine._network = network
+            self._engine.prefill.network = network
         arithmetic = _Arithmetic(network, in_bfloat16=in_bfloat16)
         rate = arithmetic.rate()
         floors = [self._floor(rows, keys, network.size, rate, arithmetic) for rows, keys in watched.passes]
         return len(floors), sum(floor.ms for floor in floors)
 
     def _floor(self, rows: int, keys: int, parameters: int, rate: float, arithmetic: _Arithmetic) -> Floor:
-        network = self._engine._network
+        network = self._engine.network
         heads = network.config.num_attention_heads
         attention = sum(4 * rows * keys * heads * layer.head_dim for layer in network.config.layers)
         return Floor(
@@ -129,15 +129,15 @@ class Meter:
     @property
     def threads(self) -> int:
         """How many threads a pass is divided among."""
-        return self._engine._network.threads
+        return self._engine.network.threads
 
     def forget(self) -> None:
         """Drop all prefix caches."""
-        self._engine._pool.clear()
+        self._engine.prefill.pool.clear()
 
     def prompt_share_encoded(self, run: Callable[[], object]) -> float:
         """Which share of all prompt tokens was encoded while `run` ran; the rest came from caches."""
-        pool = self._engine._pool
+        pool = self._engine.prefill.pool
         asked, kept = pool.asked_tokens, pool.kept_tokens
         run()
         asked, kept = pool.asked_tokens - asked, pool.kept_tokens - kept
@@ -145,8 +145,8 @@ class Meter:
 
     @torch.inference_mode()
     def _encoded(self) -> PrefixCache:
-        cache = self._engine._pool.best(self._prompt)
-        encode_prefix(self._engine._network, cache, self._prompt)
+        cache = self._engine.prefill.pool.best(self._prompt)
+        encode_prefix(self._engine.network, cache, self._prompt)
         return cache
 
 

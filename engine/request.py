@@ -97,14 +97,6 @@ class Decoding(Enum):
     CAUSAL = "causal"  # left to right, a token at a time: what the others are measured against
 
 
-class Breadth(Enum):
-    """How far a search for lines looks beyond the likeliest ones."""
-
-    NARROW = "narrow"  # for whoever takes the likeliest that is fit
-    WIDE = "wide"  # for whoever chooses among them by more than that; a little longer
-    WIDEST = "widest"  # where nothing that was found is fit; three times as long
-
-
 @dataclass(frozen=True, kw_only=True)
 class DenoiseRequest:
     """One hole to denoise.
@@ -115,9 +107,9 @@ class DenoiseRequest:
     one candidate for each of them and `candidates` does not count; a layout that does not fit the canvas
     is refused. `one_line` says that the middle ends with its line, unless it has opened a bracket.
     `decoding` chooses how; None is what the model does best at this canvas length, and with layouts it is
-    always denoised. A line with one of the texts in `avoid` is not looked for where lines are searched for;
-    elsewhere it may come about, and `breadth` is of no account. Of steps that come faster than one in
-    `frame_ms` some are left out, never the last.
+    always denoised. Where lines are searched for, one with one of the texts in `avoid` is not looked for, and
+    less is given up in a `wide` search, for when nothing that was found is fit; elsewhere these are of no
+    account. Of steps that come faster than one in `frame_ms` some are left out, never the last.
 
     An engine that many share serves the more urgent `priority` first, and drops a request as
     soon as the same client asks another of the same `key`, which is any string that stands for a document;
@@ -138,7 +130,7 @@ class DenoiseRequest:
     one_line: bool = False
     decoding: Decoding | None = None
     avoid: tuple[str, ...] = ()
-    breadth: Breadth = Breadth.NARROW
+    wide: bool = False
     frame_ms: float = 0.0
     priority: Priority = Priority.AUTOMATIC
     key: str = ""
@@ -184,7 +176,9 @@ class Canvas:
     split between byte-level tokens. `ended` tells whether an end-of-middle token was seen: without it
     the middle was cut off by the canvas. `score` ranks candidates: the mean log-probability in nats
     of its tokens, the end-of-middle token included. It is the denoiser's own, over what it chose freely;
-    on the last step of several candidates it is the causal direction's. `segments` is the text of each
+    on the last step of several candidates it is the causal direction's, and where the line goes on behind
+    the hole, that it does so from there counts as well. `ran_on` is what the model wrote behind the middle
+    of what follows it anyway; None where nobody has looked for that. `segments` is the text of each
     segment of the canvas's layout, empty where there was none; `candidate` is the index of that layout.
     """
 
@@ -192,6 +186,7 @@ class Canvas:
     tokens: tuple[CanvasToken, ...]
     ended: bool
     score: float
+    ran_on: str | None = None
     segments: tuple[str, ...] = ()
     candidate: int = 0
 
@@ -200,12 +195,18 @@ class Canvas:
         """The mean probability over the middle's tokens, 0.0 where there are none."""
         return sum(t.confidence for t in self.tokens) / len(self.tokens) if self.tokens else 0.0
 
+    @property
+    def total(self) -> float:
+        """The score of the middle as a whole, its end included, in nats."""
+        return self.score * (len(self.tokens) + 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """The state after one denoising step: `number` counts from 1, `stop` is set on the last one.
 
-    `canvases` has one entry per candidate; on the last step they are sorted, best first.
+    `canvases` has one entry per candidate; on the last step they are sorted, best first, and where the line
+    goes on behind the hole, they are the best of all that candidates begin with.
     """
 
     number: int

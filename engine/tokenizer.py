@@ -71,9 +71,10 @@ class Tokenizer:
         """How many ids there are."""
         return self._inner.get_vocab_size()
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of `text`, without special tokens. Lone surrogates become U+FFFD."""
-        return [*self._encoded(text)] if len(text) <= _LONGEST_KEPT else self._encode(text)
+    def encode(self, text: str, *, once: bool = False) -> list[int]:
+        """Ids of `text`, without special tokens. Lone surrogates become U+FFFD. What is asked for but `once`
+        is not kept in place of others."""
+        return self._encode(text) if once or len(text) > _LONGEST_KEPT else [*self._encoded(text)]
 
     def _encode(self, text: str) -> list[int]:
         clean = text.encode("utf-8", "replace").decode("utf-8")

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from engine.beams import search
 from engine.cache import PrefixCache
-from engine.canvases import by_score, canvases_of
 from engine.denoiser import Draft, Plan
 from engine.line_end import LineEnd
 from engine.middles import FromText, Rules, no_draft
 from engine.network import Network
 from engine.ngram_cache import NgramCache
-from engine.request import Canvas, Decoding, DenoiseRequest
+from engine.request import Decoding, DenoiseRequest
 from engine.tokenizer import Tokenizer
 from engine.typed import Typed
 from engine.verified import write
@@ -35,13 +34,13 @@ def write_middles(
     started: float,
     ngrams: NgramCache,
     informed: bool,
-) -> Iterator[tuple[Draft, Sequence[Canvas]]]:
-    """Write `candidates` middles behind the prompt that is in `cache`: a draft, and its canvases, a forward.
+) -> Iterator[Draft]:
+    """Write `candidates` middles behind the prompt that is in `cache`: a draft a forward.
 
     `decoding` says how: greedily, or along `width` beams, which may find less than `candidates`. The text
     around, whose `ngrams` these are, gives drafts unless tokens are to come one by one, and has its say in
-    what is likeliest where the request is to be `informed` by it. In the last step the best canvas is the
-    first. `started` is a reading of `time.perf_counter`.
+    what is likeliest where the request is to be `informed` by it. `started` is a reading of
+    `time.perf_counter`.
 
     Raises:
         InvalidRequest: prompt and canvas are longer than the model has positions for.
@@ -62,14 +61,8 @@ def write_middles(
     drafts = no_draft if decoding is Decoding.CAUSAL else FromText(ngrams)
     said = ngrams if informed else None
     if decoding is Decoding.SEARCH:
-        for draft in search(
-            network, cache, plan, rules, drafts, cancelled, said, width=width, breadth=request.breadth
-        ):
-            yield draft, canvases_of(draft, tokenizer)
-        return
-    for draft in write(network, cache, plan, rules, drafts, cancelled, said):
-        canvases = canvases_of(draft, tokenizer)
-        yield draft, canvases if draft.stop is None else by_score(canvases)
+        return search(network, cache, plan, rules, drafts, cancelled, said, width=width, wide=request.wide)
+    return write(network, cache, plan, rules, drafts, cancelled, said)
 
 
 def _holding(texts: Sequence[str], tokenizer: Tokenizer) -> Callable[[Sequence[int]], bool]:

@@ -1,8 +1,7 @@
 """What becomes of the middles an engine has found for a hole, and which of them is shown first.
 
-What is sound goes before what is not. Among the sound ones the engine's order counts, save where the line
-goes on behind the hole: see `infill.following`. No more are looked at than it takes, since each is parsed
-with the text around. It asks for no middles itself.
+What is sound goes before what is not; else the engine's order counts. No more are looked at than it takes,
+since each is parsed with the text around. It asks for no middles itself.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from engine.request import Canvas, Engine, Prompt
+from engine.request import Canvas
 from infill.checks import Verdict
-from infill.following import by_what_follows, log_probability, rest_of_line
 from infill.postprocess import Kept
 from infill.request import Reason
 
@@ -47,31 +45,6 @@ def judged(found: Iterable[Candidate], steps: int, cancelled: threading.Event) -
             yield _called_off(steps)
             return
         yield Outcome(result=result, canvas=canvas, steps=steps)
-
-
-def ordered(
-    engine: Engine, prompt: Prompt, outcomes: Iterable[Outcome], cancelled: threading.Event
-) -> Iterable[Outcome]:
-    """The outcomes by how likely what is kept is together with the rest of the line; as they are where there
-    is none.
-
-    Raises:
-        EngineError: the engine cannot serve it.
-    """
-    if not rest_of_line(prompt).strip():
-        return outcomes
-    kept: list[Outcome] = []
-    middles: list[tuple[str, float]] = []
-    others: list[Outcome] = []
-    for each in outcomes:
-        if isinstance(each.result, Kept) and each.canvas is not None:
-            kept.append(each)
-            middles.append((each.result.text, log_probability(each.canvas)))
-        elif each.is_called_off:
-            return [each]
-        else:
-            others.append(each)
-    return [*(kept[index] for index in by_what_follows(engine, prompt, middles, cancelled)), *others]
 
 
 def sound_first(

@@ -8,19 +8,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from engine.request import Breadth, Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
+from engine.request import Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
 from infill.blame import Hurt
 from infill.brackets import Balance
 from infill.checks import Verdict, check_confidence
 from infill.context import build_context
 from infill.document import Document
-from infill.following import rest_of_line
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
-from infill.outcomes import Candidate, Outcome, better_of, judged, ordered, sound_first
+from infill.outcomes import Candidate, Outcome, better_of, judged, sound_first
 from infill.postprocess import Kept, postprocess
 from infill.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
@@ -144,9 +143,9 @@ class _Work:
 
     def ask(self, hole: Hole) -> DenoiseRequest:
         """What to ask the engine for a reading of the hole."""
-        request, prompt = self.request, self._context.prompt
+        request = self.request
         return DenoiseRequest(
-            prompt=prompt,
+            prompt=self._context.prompt,
             canvas_tokens=request.canvas_tokens or canvas_tokens(hole),
             candidates=request.candidates,
             seed=request.seed,
@@ -155,7 +154,6 @@ class _Work:
             one_line=hole.one_line,
             decoding=request.decoding,
             avoid=request.avoid,
-            breadth=Breadth.WIDE if rest_of_line(prompt).strip() else Breadth.NARROW,
             frame_ms=_FRAME_MS,
         )
 
@@ -164,7 +162,7 @@ class _Work:
         searches = self.info.searches and ask.one_line and ask.decoding in (None, Decoding.SEARCH)
         outcomes = self._look(ask, wanted, others=searches, lines_too=lines_too)
         if searches and self._is_worth_another_look(outcomes[0]):
-            wider = replace(ask, breadth=Breadth.WIDEST, deadline_ms=self.left_ms)
+            wider = replace(ask, wide=True, deadline_ms=self.left_ms)
             outcomes = better_of(outcomes, self._look(wider, wanted, others=True, lines_too=False))
         return outcomes
 
@@ -180,14 +178,13 @@ class _Work:
             lines = replace(self.hole, one_line=False)
             more = self._denoise(self.ask(lines), lines)
             if not isinstance(more, Verdict):
-                found, steps = found + self._candidates(more, lines), steps + more.number
+                found = sorted(found + self._candidates(more, lines), key=lambda pair: -pair[0].total)
+                steps += more.number
             elif more.reason is Reason.CANCELLED:
                 return [Outcome(result=more, steps=steps)]
-        outcomes: Iterable[Outcome] = judged(found, steps, self.cancelled)
+        outcomes = judged(found, steps, self.cancelled)
         if len(found) == 1 and not others:  # whether it is sound changes nothing
             return [*outcomes]
-        if self.has_time():  # it takes less than what was done
-            outcomes = ordered(self.engine, self._context.prompt, outcomes, self.cancelled)
         return sound_first(outcomes, self._is_sound, self.cancelled, wanted=wanted)
 
     def _denoise(self, ask: DenoiseRequest, hole: Hole) -> Step | Verdict:

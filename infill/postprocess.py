@@ -79,7 +79,11 @@ def postprocess(
     if isinstance(ended, Verdict):
         return ended
     suffix = context.prompt.suffix
-    unlapped = trim_overlap(ended, suffix, balance)
+    if canvas.ran_on is not None and ended == added:  # what follows anyway is left out of it
+        unlapped, overlap = ended, canvas.ran_on
+    else:
+        unlapped = trim_overlap(ended, suffix, balance)
+        overlap = ended[len(unlapped) :]
     text = trim_repeated_lines(unlapped, suffix, balance)
     if not text.strip() and ended.strip():
         return Verdict(Reason.REPEATS_SUFFIX, f"repeats line {_next_line(document, hole)[1]()}")
@@ -89,7 +93,7 @@ def postprocess(
         hole.kind is not HoleKind.SPAN and not inside_word
     ):  # whoever chose a span may well have begun it inside a word
         before = document.text[max(0, hole.start - 1) : hole.start]
-        verdict = check_word(before, ended[len(unlapped) :], suffix)
+        verdict = check_word(before, overlap, suffix)
         if verdict is not None:
             return verdict
     text = _trim_end(text, document, hole, suffix)

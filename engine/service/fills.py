@@ -60,7 +60,8 @@ async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
     request = DenoiseRequest(
         prompt=prompt,
         canvas_tokens=next(length for length in CANVAS_LENGTHS if length >= longest),
-        candidates=ask.candidates,
+        # Many lines are found in hardly more time than one, to choose among by more than likelihood.
+        candidates=None if ask.one_line and ask.candidates == 1 else ask.candidates,
         seed=ask.seed,
         deadline_ms=ask.deadline_ms,
         one_line=ask.one_line,

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
-from engine.inprocess import CACHE_BYTES, InProcessEngine
+from engine.inprocess import InProcessEngine
+from engine.prefill import CACHE_BYTES
 from engine.request import (
     CANVAS_LENGTHS,
     DenoiseRequest,

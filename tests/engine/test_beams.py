@@ -17,7 +17,7 @@ from engine.errors import InvalidRequest
 from engine.middles import Propose, Rules
 from engine.model import DiffusionGemma
 from engine.ngram_cache import NgramCache
-from engine.request import Breadth, Stop
+from engine.request import Stop
 from engine.special import Special
 from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
@@ -55,14 +55,12 @@ def drafts_of(
     batch: int = 3,
     width: int = 3,
     ngrams: NgramCache | None = None,
-    breadth: Breadth = Breadth.NARROW,
+    wide: bool = False,
 ) -> list[Draft]:
     cache = cached(model)
     plan = Plan(length=LENGTH, batch=batch)
     never = threading.Event()
-    drafts = search(
-        model, cache, plan, rules or Rules(), propose, never, ngrams, width=width, breadth=breadth
-    )
+    drafts = search(model, cache, plan, rules or Rules(), propose, never, ngrams, width=width, wide=wide)
     out = list(drafts)
     assert cache.tokens == PREFIX
     return out
@@ -112,7 +110,7 @@ def same(have: list[tuple[list[int], float]], want: list[tuple[list[int], float]
 def test_it_finds_what_a_plain_search_finds(
     model: DiffusionGemma, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (math.inf, math.inf)})
+    monkeypatch.setattr(beams, "_MARGINS", (math.inf, math.inf))
     last = drafts_of(model, batch=width, width=width)[-1]
     same(found(last), plainly(model, width))
     assert last.stop in (Stop.CONFIDENT, Stop.STEPS)
@@ -136,7 +134,7 @@ def test_whatever_is_proposed_the_texts_are_the_same(model: DiffusionGemma) -> N
 
 
 def test_a_beam_far_behind_is_given_up(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (1e-9, math.inf)})
+    monkeypatch.setattr(beams, "_MARGINS", (1e-9, math.inf))
     rows = found(drafts_of(model, batch=3, width=3)[-1])
     greedy = found(drafts_of(model, batch=1, width=1)[-1])
     same(rows[:1], greedy)
@@ -146,7 +144,7 @@ def test_ends_that_leave_the_same_text_count_together(
     model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two first tokens begin what comes after: that the middle is empty is as likely as both."""
-    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (math.inf, math.inf)})
+    monkeypatch.setattr(beams, "_MARGINS", (math.inf, math.inf))
     ended = cached(model).ended
     assert ended is not None
     with torch.inference_mode():
@@ -185,7 +183,7 @@ def test_what_is_barred_is_not_written(model: DiffusionGemma) -> None:
 def test_what_is_barred_sets_no_bound_for_the_rest(
     model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beams, "_MARGINS", {Breadth.NARROW: (4.0, 1.5)})
+    monkeypatch.setattr(beams, "_MARGINS", (4.0, 1.5))
     repeated = NgramCache([[*PREFIX, 60, 61] * 2000])
     sure = found(drafts_of(model, batch=1, width=4, ngrams=repeated)[-1])
     assert sure[0][0][0] == 60
@@ -193,7 +191,7 @@ def test_what_is_barred_sets_no_bound_for_the_rest(
     rows = found(drafts_of(model, rules=rules, batch=4, width=4, ngrams=repeated)[-1])
     assert rows
     assert all(ids[0] != 60 for ids, _ in rows)
-    assert max(total for _, total in rows) < sure[0][1] - beams._MARGINS[Breadth.NARROW][0]
+    assert max(total for _, total in rows) < sure[0][1] - beams._MARGINS[0]
 
 
 def test_the_text_around_has_its_say(model: DiffusionGemma) -> None:
@@ -219,10 +217,10 @@ def test_it_stops_within_a_forward(model: DiffusionGemma) -> None:
         next(search(model, cached(model), far, Rules(), nothing, threading.Event(), width=4))
 
 
-def test_the_widest_search_gives_up_less(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
-    margins = {Breadth.NARROW: (1e-9, 1e-9), Breadth.WIDEST: (math.inf, math.inf)}
-    monkeypatch.setattr(beams, "_MARGINS", margins)
+def test_a_wide_search_gives_up_less(model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beams, "_MARGINS", (1e-9, 1e-9))
+    monkeypatch.setattr(beams, "_WIDE_MARGINS", (math.inf, math.inf))
     narrow = found(drafts_of(model, batch=3, width=3)[-1])
-    widest = found(drafts_of(model, batch=3, width=3, breadth=Breadth.WIDEST)[-1])
-    assert len(narrow) < len(widest) == 3
-    same(widest, plainly(model, 3))
+    wide = found(drafts_of(model, batch=3, width=3, wide=True)[-1])
+    assert len(narrow) < len(wide) == 3
+    same(wide, plainly(model, 3))

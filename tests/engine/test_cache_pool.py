@@ -120,6 +120,6 @@ def test_answers_do_not_depend_on_what_is_cached(tmp_path: Path) -> None:
     ]
     fresh = load_engine(str(tmp_path))
     for request, text in zip(asked, texts, strict=True):
-        fresh._pool.clear()
+        fresh.prefill.pool.clear()
         answer = [c.text for step in fresh.denoise(request, threading.Event()) for c in step.canvases]
         assert answer == text

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.cache import PrefixCache, encode_prefix, last_state
-from engine.causal import score, write_greedily
+from engine.causal import Trunks, score, token_scores, write_greedily
 from engine.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
 from engine.middles import Propose, Rules
@@ -55,6 +55,22 @@ def test_scores_equal_those_of_encoding_each_middle_whole(model: DiffusionGemma)
             log_p = model.logits(states)[0].log_softmax(-1)
         expected = [float(log_p[at - 1, whole[at]]) for at in range(len(PREFIX), len(whole))]
         assert found == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+
+
+def test_what_begins_alike_is_scored_as_if_it_were_read_alone(model: DiffusionGemma) -> None:
+    cache = _cache(model, PREFIX)
+    heads = [(60, 61, 62, 63), (60, 61), (), (60, 61, 70), (80,), (60, 61)]
+    tails = [[5, 6], [7], [8, 9, 10, 11], [12, 13, 14], [15], [16, 17]]
+    trunks = Trunks(model, cache, heads, branches=4, longest=6)
+    alone = token_scores(model, cache, [[*head, *tail] for head, tail in zip(heads, tails, strict=True)])
+    first = trunks.first(heads, [tail[0] for tail in tails])
+    expected = [sum(scores[: len(head) + 1]) for head, scores in zip(heads, alone, strict=True)]
+    assert first == pytest.approx(expected, abs=1e-4)
+    some = [3, 2, 1, 5]
+    rest = trunks.rest([heads[at] for at in some], [tails[at] for at in some])
+    assert rest == pytest.approx([sum(alone[at][len(heads[at]) + 1 : -1]) for at in some], abs=1e-4)
+    assert trunks.rest([heads[4]], [tails[4]]) == [0.0]
+    assert cache.tokens == PREFIX
 
 
 def test_greedy_text_is_the_likeliest_token_each_time(model: DiffusionGemma) -> None:

@@ -116,7 +116,7 @@ def test_an_engine_keeps_what_its_network_says(model: DiffusionGemma) -> None:
     tokenizer, network = open_tokenizer(EMBEDDED), GraphedGemma(model, FP8)
     prompts = prompts_of(EMBEDDED, tokenizer)
     engine = InProcessEngine("here", EMBEDDED, network, tokenizer, read_sampler_config(EMBEDDED), prompts)
-    cache = engine._pool.best([1, 2, 3])
+    cache = engine.prefill.pool.best([1, 2, 3])
     assert {part.dtype for part in (*cache._keys, *cache._values)} == {FP8}
     assert cache.read(0)[0].dtype == torch.float32
     assert fastest(model).kept_dtype != FP8

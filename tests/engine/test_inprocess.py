@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import inprocess
+from engine import prefill
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
 from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
@@ -87,8 +87,8 @@ def test_freed_memory_goes_back_now_and_then(
     engine: InProcessEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     returned: list[int] = []
-    monkeypatch.setattr(inprocess, "_GIVE_BACK_EVERY", 3)
-    monkeypatch.setattr(inprocess, "give_back_freed_memory", lambda: returned.append(1))
+    monkeypatch.setattr(prefill, "_GIVE_BACK_EVERY", 3)
+    monkeypatch.setattr(prefill, "give_back_freed_memory", lambda: returned.append(1))
     lane = engine.sibling()
     for served in range(1, 8):
         request = DenoiseRequest(prompt=Prompt(prefix=f"x = {served}"), canvas_tokens=32, max_steps=1)

@@ -12,7 +12,7 @@ from engine import middles
 from engine.inprocess import InProcessEngine, load_engine
 from engine.native import library, why_not
 from engine.native.gemma import NativeGemma
-from engine.request import Breadth, Decoding, DenoiseRequest, Prompt, Step, Stop
+from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
 
 TEXT = '''
 import json
@@ -99,11 +99,11 @@ def last(steps: Iterator[Step]) -> Step:
         ("        self.names.|re|", {}),
         ("        with path.|o|", {"candidates": 3}),
         ("    def __len__(self) -> int:|\n        |", {}),
-        ("        value = ||", {"breadth": Breadth.WIDE}),
-        ("        self.names.|re|", {"breadth": Breadth.WIDEST}),
+        ("            return json.load||(file)", {}),
+        ("        self.names.|re|", {"wide": True}),
         ("        json.dump(||", {"candidates": 1}),
         ("        return len||", {"one_line": False, "canvas_tokens": 64}),
-        ("        path = self|.fol|", {"one_line": False, "breadth": Breadth.WIDEST}),
+        ("        path = self|.fol|", {"one_line": False, "wide": True}),
         ("            os.makedirs||", {"one_line": False, "canvas_tokens": 256}),
         ("        path = ||", VERIFIED),
         ("        with path.|o|", VERIFIED | {"candidates": 3}),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import infill.pipeline
-from engine.request import Breadth, Decoding
+from engine.request import Decoding
 from infill.pipeline import fill_text
 from infill.request import Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
@@ -25,7 +25,7 @@ class TestSpans:
         assert isinstance(answer, Suggestion)
         assert answer.text.strip() == "2 + 2"
         [asked] = engine.requests
-        assert (asked.one_line, asked.breadth) == (True, Breadth.WIDE)
+        assert asked.one_line
 
     def test_lines(self) -> None:
         engine = ScriptedEngine(["a = 1\nb = 2\nc = 3\n"], searches=True)
@@ -72,7 +72,7 @@ class TestAnotherLook:
         assert isinstance(answer, Suggestion)
         assert answer.text.endswith("= 1")
         assert answer.steps == 4  # of both
-        assert [asked.breadth for asked in engine.requests] == [Breadth.NARROW, Breadth.WIDEST]
+        assert [asked.wide for asked in engine.requests] == [False, True]
 
     def test_what_is_no_better_changes_nothing(self) -> None:
         engine = ScriptedEngine([" = 1 1", " = 2 2"], searches=True)
@@ -93,7 +93,7 @@ class TestAnotherLook:
     ) -> None:
         engine = ScriptedEngine([middle], searches=True)
         fill_text(engine, request_for(marked, repair=False, **changes))
-        assert [asked.breadth for asked in engine.requests] == [Breadth.NARROW]
+        assert [asked.wide for asked in engine.requests] == [False]
 
     def test_is_not_taken_by_engines_that_do_not_search(self) -> None:
         engine = ScriptedEngine([" = ("])
@@ -105,6 +105,19 @@ class TestAnotherLook:
         engine = ScriptedEngine([" = ("], searches=True)
         fill_text(engine, request_for("x█\ny = 2\n", repair=False, deadline_ms=500.0))
         assert len(engine.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("middles", "text"),
+    [
+        (["a", "b"], "a"),
+        (["a a", "b"], "b"),
+        (["a a", "b b"], "a a"),  # nothing is
+    ],
+)
+def test_the_best_is_the_first_that_is_sound(middles: list[str], text: str) -> None:
+    request = request_for("x = f(█)\ny = 1\n", candidates=len(middles), repair=False)
+    assert added(request, fill_text(ScriptedEngine(middles), request)) == text
 
 
 def test_no_more_is_mended_than_there_is_patience_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from engine.request import Canvas
 from infill.checks import check_prefix, check_repetitive
 from infill.cuts import cut_block, drop_last_line, trim_blanks
 from infill.indentation import reindent
+from infill.pipeline import fill_text
 from infill.request import Reason
-from tests.infill.marked import check
+from tests.fakes.engine import ScriptedEngine
+from tests.infill.marked import added, check, request_for
 
 PY_BODY = "def f(a):\n    █\n\nx = 1\n"
 JS_BODY = "function f(a) {\n  █\n}\nlet x = 1\n"
@@ -203,6 +208,33 @@ def test_canvas_without_an_end(before: str, canvas: str, expected: str | Reason)
 )
 def test_style_of_the_buffer(before: str, canvas: str, expected: str) -> None:
     check(before, canvas, expected)
+
+
+class RanOn(ScriptedEngine):
+    """Says of every canvas what it went on with behind its middle."""
+
+    def __init__(self, middle: str, ran_on: str) -> None:
+        super().__init__([middle])
+        self._ran_on = ran_on
+
+    def _canvas(self, middle: str, number: int) -> Canvas:
+        return replace(super()._canvas(middle, number), ran_on=self._ran_on)
+
+
+@pytest.mark.parametrize(
+    ("before", "middle", "ran_on", "expected"),
+    [
+        ("__mo█_()\n", "dule_", "_(", "dule_"),  # it ends as what follows begins, and is meant to
+        ("foo.ba█r(x)\n", "za", "r(", "za"),
+        ("foo.ba█r(x)\n", "za", "", Reason.INSIDE_WORD),
+        ("print(█)\n", "a, b)\nfoo()", "", "a, b"),  # its other ends are looked for as ever
+    ],
+)
+def test_what_follows_anyway_is_looked_for_once(
+    before: str, middle: str, ran_on: str, expected: str | Reason
+) -> None:
+    request = request_for(before)
+    assert added(request, fill_text(RanOn(middle, ran_on), request)) == expected
 
 
 def test_a_deep_indentation_does_not_hide_what_is_repeated() -> None:
