@@ -121,7 +121,9 @@ class NativeGemma(Ends):
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
-        return self._head(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
+        return self._head(states.reshape(-1, states.shape[-1])).view(
+            *states.shape[:-1], self.config.vocab_size
+        )
 
     def logits_behind(
         self,

@@ -55,10 +55,16 @@ def test_a_warm_start_without_noise_is_what_the_first_step_sees(engine: InProces
         prompt=PROMPT,
         canvas_tokens=32,
         max_steps=1,
-        layouts=((Segment(text=text, free_tokens=len(engine._tokenizer.encode(text)), noise=0.0),),),
+        layouts=((Segment(text=text, free_tokens=len(engine.prefill.tokenizer.encode(text)), noise=0.0),),),
     )
     noisy = replace(kept, layouts=((Segment(free_tokens=kept.layouts[0][0].free_tokens),),))
     assert last(engine, kept).canvases[0].score > last(engine, noisy).canvases[0].score
+
+
+def test_a_layout_without_anything_free_stays_as_it_is(engine: InProcessEngine) -> None:
+    layout = (Segment(text="return a"), Segment(text=" + b"))
+    canvas = last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=(layout,))).canvases[0]
+    assert (canvas.text, canvas.segments) == ("return a + b", ("return a", " + b"))
 
 
 def test_a_layout_longer_than_the_canvas_is_refused(engine: InProcessEngine) -> None:
