@@ -10,6 +10,7 @@ import re
 import warnings
 
 from infill.document import Document, Span
+from infill.indentation import indent_of
 
 UNREADABLE = 10**6
 """The damage of a text that takes too long to parse: more than any that is counted."""
@@ -36,7 +37,7 @@ def damage(document: Document, start: int, end: int, new: str) -> int:
     found = len(filled.faults(start, after))
     if found:
         return found
-    if document.language == "python" and _is_misindented(filled.text, start, new, document.text[start:end]):
+    if document.language == "python" and _puzzles_python(filled.text, start, new, document.text[start:end]):
         return 1
     if end == len(document.text):
         return 0
@@ -68,11 +69,12 @@ def python_error(text: str, *, indentation_only: bool = False) -> int | None:
     return None
 
 
-def _is_misindented(text: str, start: int, new: str, old: str) -> bool:
-    """Whether a line is indented with `new` in the place of `old` in a way Python cannot read.
+def _puzzles_python(text: str, start: int, new: str, old: str) -> bool:
+    """Whether Python cannot read a line for its indentation, or a `try` for nothing handling it, with `new`
+    in the place of `old`.
 
-    The grammar does not mind. Only the top-level statement around is looked at, and an empty body is no
-    fault: it is what is typed next.
+    The grammar does not mind. Only the top-level statement around is looked at. An empty body is no fault,
+    nor is a `try` at its end: what is missing is what is typed next.
     """
     line = text.rfind("\n", 0, start) + 1
     if "\n" not in new and text[line:start].strip():
@@ -83,22 +85,39 @@ def _is_misindented(text: str, start: int, new: str, old: str) -> bool:
         first = text.rfind("\n", 0, first - 1) + 1
     following = _MARGIN.search(text, end)
     last = following.start() + 1 if following is not None else len(text)
-    if last - first > _MOST_CHARS or not _stumbles(text[first:last]):
+    if last - first > _MOST_CHARS:
         return False
-    return not _stumbles(text[first:start] + old + text[end:last])
+    before, after = text[first:start], text[end:last]
+    if _is_misindented(before + new + after):
+        return not _is_misindented(before + old + after)
+    if "try:" not in new or not after.strip():
+        return False
+    lines = (text[line:start] + new).rstrip().split("\n")
+    body = "\n" + indent_of(lines[-1], 0) + " pass" if lines[-1].endswith(":") else ""
+    return _is_unhandled(before + new.rstrip() + body + after) and not _is_unhandled(before + "pass" + after)
 
 
-def _stumbles(piece: str) -> bool:
-    """Whether Python's own parser finds a line of whole statements indented in no way it could be."""
+def _is_misindented(piece: str) -> bool:
+    error = _error_of(piece)
+    return isinstance(error, IndentationError) and "expected an indented block" not in (error.msg or "")
+
+
+def _is_unhandled(piece: str) -> bool:
+    error = _error_of(piece)
+    return error is not None and "expected 'except' or 'finally'" in (error.msg or "")
+
+
+def _error_of(piece: str) -> SyntaxError | None:
+    """The first thing Python's own parser does not understand of whole statements, if that is syntax."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(piece)
-    except IndentationError as error:
-        return not (error.msg or "").startswith("expected an indented block")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError):
         pass
-    return False
+    return None
 
 
 def _in_text(document: Document, offset: int) -> bool:

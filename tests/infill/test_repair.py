@@ -87,6 +87,26 @@ def test_a_block_that_is_only_begun_is_no_fault(text: str) -> None:
     assert repaired("def f():\n    a = 1\n    █\n    return a\n", text).how is How.KEPT
 
 
+@pytest.mark.parametrize(
+    ("marked", "text", "is_fault"),
+    [
+        ("def f():\n    █\n    return 1\n", "try:", True),
+        ("def f():\n    █\n    return 1\n", "try:\n        g()", True),
+        ("def f():\n    █\n    return 1\n", "try:\n        g()\n    finally:\n        h()", False),
+        ("def f():\n    if a:\n        █\n    return 1\n", "g()\n        try:", True),
+        ("def f():\n    █\n        g()\n    finally:\n        h()\n", "try:", False),
+        ("def f():\n    try:\n        █\n    return 1\n", "g()", False),  # the user's own
+        ("def f():\n    try:\n        █\n    return 1\n", "try:\n            g()", False),
+        ("def f():\n    a = 1\n    █\n\n\ndef g():\n    pass\n", "try:", False),  # it may go on
+        ("def f():\n    █\n    return 1\n", "a = 'try:'", False),
+    ],
+)
+def test_a_try_that_nothing_handles_is_a_fault(marked: str, text: str, is_fault: bool) -> None:
+    request = request_for(marked)
+    document = Document(request.text, "python")
+    assert damage(document, request.offset, request.offset, text) == int(is_fault)
+
+
 def test_a_comment_that_swallows_the_rest_of_the_line_is_cut() -> None:
     assert "#" not in repaired("x = [█, 2]\n", " [1 # one").text
 

@@ -110,3 +110,13 @@ def test_a_half_typed_token_is_written_anew_and_not_told(
     assert (answer.text, answer.tokens, answer.why) == (text, tokens, "end")
     [request] = service.asked
     assert (request.prompt.prefix + request.prompt.typed, request.prompt.typed) == (prefix, typed)
+
+
+@pytest.mark.parametrize(
+    ("one_line", "wanted", "asked"), [(True, 1, None), (True, 3, 3), (False, 1, 1), (False, 3, 3)]
+)
+def test_the_best_line_is_the_best_of_many(one_line: bool, wanted: int, asked: int | None) -> None:
+    service = Healing(["y"])
+    ask = Ask(prompt=Prompt(prefix="x = "), tokens=16, one_line=one_line, candidates=wanted)
+    asyncio.run(fill(cast("Service", service), ask, Origin(endpoint="infill")))
+    assert [request.candidates for request in service.asked] == [asked]
