@@ -13,10 +13,11 @@ Translation", arXiv 1908.05731.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.request import Canvas, Prompt
 
@@ -46,8 +47,7 @@ def unseen(prompt: Prompt) -> Prompt:
     return replace(prompt, suffix=suffix, typed="", before="", after="", nearby=())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ending:
+class Ending(NamedTuple):
     """A middle that ends in the token `last` of the row of that index, of which it has the text `tail`.
 
     `own` is its log-probability in nats, `ran_on` what the row went on with of what follows anyway. `whole`
@@ -67,37 +67,31 @@ def endings(canvases: Sequence[Canvas], prompt: Prompt, *, anywhere: bool) -> li
     """All middles that rows begin with, no two alike, each with the likeliest reading of it; only whole rows,
     less what follows anyway, if they may not end `anywhere`. Words are not cut, unless the hole ends in one.
     """
-    rest, typed = rest_of_line(prompt), prompt.typed
     found: dict[str, Ending] = {}
     for row, canvas in enumerate(canvases):
-        ends = [*accumulate(len(token.text) for token in canvas.tokens)]
-        totals = [*accumulate(math.log(max(token.confidence, _LEAST)) for token in canvas.tokens)]
-        whole = len(ends) - 1
-        for at in range(0 if anywhere else max(0, whole), len(ends)):
-            reached = ends[at]
-            if _in_word(canvas.text, reached) and not _in_word(rest, 0):
-                continue
-            own = canvas.total if at == whole else totals[at] - _STOPPED
-            for end in _cuts(canvas.text[:reached], rest):
-                text, ran_on = canvas.text[:end], canvas.text[end:reached]
-                if not text[len(typed) :].strip():
-                    continue
-                known = found.get(text)
-                if known is not None and known.own >= own:
-                    if len(ran_on) > len(known.ran_on):
-                        found[text] = replace(known, ran_on=ran_on)
-                    continue
-                last = next(index for index, after in enumerate(ends) if after >= end)
-                found[text] = Ending(
-                    text=text,
-                    row=row,
-                    last=last,
-                    tail=text[ends[last - 1] if last else 0 :],
-                    own=own,
-                    ran_on=ran_on if known is None else max(ran_on, known.ran_on, key=len),
-                    whole=at == whole,
-                )
-    return [*found.values()]
+        for each in _endings_of(canvas, row, rest_of_line(prompt), anywhere=anywhere):
+            known = found.get(each.text)
+            if known is not None:
+                ran_on = max(known.ran_on, each.ran_on, key=len)
+                each = max(known, each, key=lambda reading: reading.own)._replace(ran_on=ran_on)
+            found[each.text] = each
+    return [each for each in found.values() if each.text[len(prompt.typed) :].strip()]
+
+
+def _endings_of(canvas: Canvas, row: int, rest: str, *, anywhere: bool) -> Iterator[Ending]:
+    ends = [*accumulate(len(token.text) for token in canvas.tokens)]
+    totals = [*accumulate(math.log(max(token.confidence, _LEAST)) for token in canvas.tokens)]
+    whole = len(ends) - 1
+    for at in range(0 if anywhere else max(0, whole), len(ends)):
+        reached = ends[at]
+        if _in_word(canvas.text, reached) and not _in_word(rest, 0):
+            continue
+        own = canvas.total if at == whole else totals[at] - _STOPPED
+        for end in _cuts(canvas.text[:reached], rest):
+            last = bisect_left(ends, end)
+            start = ends[last - 1] if last else 0
+            text, tail, ran_on = canvas.text[:end], canvas.text[start:end], canvas.text[end:reached]
+            yield Ending(text, row, last, tail, own, ran_on, at == whole)
 
 
 def _in_word(text: str, at: int) -> bool:
