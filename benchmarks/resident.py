@@ -32,11 +32,21 @@ from tests.fakes.engine import ScriptedEngine
 TEXT = Path(__file__).read_text(encoding="utf-8")
 FILLS = 8
 
+CASES = {
+    "search": (Decoding.SEARCH, False),
+    "search within a line": (Decoding.SEARCH, True),
+    "verify": (Decoding.VERIFY, False),
+    "denoise": (Decoding.DENOISE, False),
+}
 
-def ask(index: int, decoding: Decoding | None = None) -> DenoiseRequest:
-    """A request as typing makes them: each a little further on."""
+
+def ask(index: int, decoding: Decoding | None = None, *, within: bool = False) -> DenoiseRequest:
+    """A request as typing makes them: each a little further on, at the end of a line or `within` one."""
     at = 1500 + index % 3000
-    prompt = Prompt(prefix=TEXT[at - 600 : at] + f"\n    # {index}\n    ", suffix=TEXT[at : at + 200])
+    suffix = TEXT[at : at + 200].strip()
+    prompt = Prompt(
+        prefix=TEXT[at - 600 : at] + f"\n    # {index}\n    ", suffix=suffix if within else "\n" + suffix
+    )
     return DenoiseRequest(prompt=prompt, canvas_tokens=32, one_line=True, decoding=decoding, key="a document")
 
 
@@ -88,10 +98,10 @@ def throughput(place: Place, command: list[str], rounds: int) -> dict[str, objec
     engines = [open_resident(None, place=place, command=command) for _ in range(FILLS)]
     out: dict[str, object] = {"fills": FILLS, "rounds": rounds}
     with ThreadPoolExecutor(FILLS) as pool:
-        for decoding in (Decoding.SEARCH, Decoding.VERIFY, Decoding.DENOISE):
+        for name, (decoding, within) in CASES.items():
             sequence, at_once = [], []
             for number in range(-1, rounds):
-                requests = [ask(400 * index + number, decoding) for index in range(FILLS)]
+                requests = [ask(400 * index + number, decoding, within=within) for index in range(FILLS)]
                 for engine, request in zip(engines, requests, strict=True):
                     fill(engine, request)
                 began = time.perf_counter()
@@ -104,7 +114,7 @@ def throughput(place: Place, command: list[str], rounds: int) -> dict[str, objec
                     sequence.append(between - began)
                     at_once.append(ended - between)
             ratios = [a / b for a, b in zip(sequence, at_once, strict=True)]
-            out[decoding.value] = {
+            out[name] = {
                 "sequence_ms": round(1000 * quantile(sequence, 0.5)),
                 "at_once_ms": round(1000 * quantile(at_once, 0.5)),
                 "ratio_p50": round(quantile(ratios, 0.5), 2),
