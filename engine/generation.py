@@ -120,8 +120,9 @@ class Generation:
             # By what the causal direction, which wrote none of them, makes of each.
             scores = score(self._network, cache, rows, self._tokenizer.end)
             canvases = [replace(canvas, score=own) for canvas, own in zip(canvases, scores, strict=True)]
+        some = self._decoding is Decoding.SEARCH or len(canvases) > 1  # to choose among
         has_time = request.deadline_ms is None or 2 * draft.elapsed_ms < request.deadline_ms
-        if self._rest and has_time and not request.layouts:
+        if self._rest and some and has_time and not request.layouts:
             return self._going_on(canvases, rows)
         return canvases if self._decoding is Decoding.SEARCH else by_score(canvases)
 

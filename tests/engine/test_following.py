@@ -10,7 +10,7 @@ import pytest
 from engine.causal import token_scores
 from engine.following import _READ, _STOPPED, _WEIGHT, by_what_follows, endings, rest_of_line, unseen
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import Canvas, CanvasToken, DenoiseRequest, Prompt, Segment, Step
+from engine.request import Canvas, CanvasToken, Decoding, DenoiseRequest, Prompt, Segment, Step
 
 NEVER = threading.Event()
 BEFORE = """\
@@ -159,6 +159,15 @@ class TestInAnEngine:
         assert len(asked) == 1
         last(embedded, replace(ASKED, deadline_ms=1e-6))
         assert len(asked) == 1
+
+    @pytest.mark.parametrize(("candidates", "times"), [(1, 0), (2, 1)])
+    def test_not_where_there_is_nothing_to_choose_among(
+        self, embedded: InProcessEngine, monkeypatch: pytest.MonkeyPatch, candidates: int, times: int
+    ) -> None:
+        asked: list[object] = []
+        monkeypatch.setattr("engine.generation.by_what_follows", lambda *a, **_: asked.append(a) or a[3])
+        last(embedded, replace(ASKED, decoding=Decoding.DENOISE, candidates=candidates, max_steps=1))
+        assert len(asked) == times
 
     def test_layouts_stay_as_they_are(self, embedded: InProcessEngine) -> None:
         layouts = tuple((Segment(free_tokens=1), Segment(text=text)) for text in ("append", "(name)"))
