@@ -41,11 +41,12 @@ def read_curves(runs: Sequence[Path]) -> dict[str, Points]:
 def draw(curves: dict[str, Points], title: str) -> str:
     """An SVG of the curves; losses above 8 nats, which only a first few batches have, are left out."""
     shown = {name: [(x, y) for x, y in points if y <= 8] for name, points in curves.items()}
-    right = max(x for points in shown.values() for x, _ in points)
+    batches = [x for points in shown.values() for x, _ in points]
+    left, right = min(batches), max(batches)
     top = max(y for points in shown.values() for _, y in points)
 
     def at(x: float, y: float) -> str:
-        px = _LEFT + (_WIDTH - _LEFT - _RIGHT) * x / right
+        px = _LEFT + (_WIDTH - _LEFT - _RIGHT) * (x - left) / max(1, right - left)
         py = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * y / top
         return f"{px:.1f},{py:.1f}"
 
@@ -53,7 +54,7 @@ def draw(curves: dict[str, Points], title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
         'font-size="12"><rect width="100%" height="100%" fill="white"/>',
         f'<text x="{_LEFT}" y="22" font-size="15">{escape(title)}</text>',
-        *_grid(right, top, at),
+        *_grid(left, right, top, at),
     ]
     for index, (name, points) in enumerate(shown.items()):
         line = " ".join(at(x, y) for x, y in points)
@@ -68,13 +69,13 @@ def draw(curves: dict[str, Points], title: str) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _grid(right: float, top: float, at: Callable[[float, float], str]) -> Iterable[str]:
+def _grid(left: float, right: float, top: float, at: Callable[[float, float], str]) -> Iterable[str]:
     for level in range(int(top) + 1):
-        x, y = at(0, level).split(",")
+        x, y = at(left, level).split(",")
         yield f'<line x1="{x}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="#ddd"/>'
         yield f'<text x="{_LEFT - 8}" y="{y}" text-anchor="end" dominant-baseline="middle">{level}</text>'
     for step in range(5):
-        batch = right * step / 4
+        batch = left + (right - left) * step / 4
         x, y = at(batch, 0).split(",")
         anchor = "end" if step == 4 else "middle"
         yield f'<text x="{x}" y="{float(y) + 18:.1f}" text-anchor="{anchor}">batch {batch:.0f}</text>'

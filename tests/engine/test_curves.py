@@ -33,3 +33,5 @@ def test_runs_follow_one_another(tmp_path: Path) -> None:
     lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == len(curves)
     assert len(lines[0].attrib["points"].split()) == 2
+    first, last = (float(point.split(",")[0]) for point in lines[0].attrib["points"].split())
+    assert (first, last) == (60.0, 840.0)  # from one edge to the other, wherever the runs begin
