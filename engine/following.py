@@ -17,14 +17,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from engine.cache import PrefixCache
+from engine.causal import Trunks
+from engine.network import Network
 from engine.request import Canvas, Prompt
-
-if TYPE_CHECKING:
-    from engine.cache import PrefixCache
-    from engine.network import Network
-    from engine.tokenizer import Tokenizer
+from engine.tokenizer import Tokenizer
 
 _WEIGHT = 0.6  # of the score with the rest of the line, beside the middle's own
 _STOPPED = 4.0  # nats: what it counts against a middle that went on when it was written
@@ -67,9 +66,9 @@ def endings(canvases: Sequence[Canvas], prompt: Prompt, *, anywhere: bool) -> li
     """All middles that rows begin with, no two alike, each with the likeliest reading of it; only whole rows,
     less what follows anyway, if they may not end `anywhere`. Words are not cut, unless the hole ends in one.
     """
-    found: dict[str, Ending] = {}
+    rest, found = rest_of_line(prompt), dict[str, Ending]()
     for row, canvas in enumerate(canvases):
-        for each in _endings_of(canvas, row, rest_of_line(prompt), anywhere=anywhere):
+        for each in _endings_of(canvas, row, rest, anywhere=anywhere):
             known = found.get(each.text)
             if known is not None:
                 ran_on = max(known.ran_on, each.ran_on, key=len)
@@ -128,8 +127,6 @@ def by_what_follows(
 
     `cache` has the prompt as `unseen` gives it, and is only read; `rows` are the canvases' token ids.
     """
-    from engine.causal import Trunks
-
     found = endings(canvases, prompt, anywhere=anywhere)
     if not found:
         return [*canvases]

@@ -40,6 +40,10 @@ LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
 
 
+CACHE_BYTES = {"cpu": 16 * 2**20, "gpu": 2 * 2**30}
+"""Of prefix caches kept, by where they are: some 14 places of the embedded model on a CPU."""
+
+
 def load_engine(model: str | None, on_progress: Callable[[str], None] | None = None) -> InProcessEngine:
     """Load `model` (None: the embedded one; else a directory or a hub id), ready to denoise.
 
@@ -99,6 +103,7 @@ class InProcessEngine:
         prompts: PromptConfig,
         pool: CachePool | None = None,
     ) -> None:
+        from engine.cache_pool import CachePool
         from engine.errors import BrokenCheckpoint
         from engine.prefill import Prefill
 
@@ -107,6 +112,8 @@ class InProcessEngine:
                 f"{folder}: the tokenizer has {tokenizer.size} ids, the model {network.config.vocab_size}"
             )
         self._name, self._folder, self._sampler = name, folder, sampler
+        if pool is None:  # an empty one is False
+            pool = CachePool(network, CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"])
         self.prefill = Prefill(network, tokenizer, prompts, pool)
         self._surroundings = Surroundings(tokenizer.encode, tokenizer.begins_line, prompts.nearby_tokens)
 
@@ -132,20 +139,21 @@ class InProcessEngine:
 
     def info(self) -> EngineInfo:
         """What model this is and how much text it wants."""
-        per_token = self.prefill.prompts.chars_per_token
+        prompts = self.prefill.prompts
+        per_token = prompts.chars_per_token
         return EngineInfo(
             model=self._name,
             parameters=self.network.size,
             device=str(self.network.device),
             dtype=str(self.network.dtype).removeprefix("torch."),
-            prefix_chars=int(self.prefill.prompts.prefix_tokens * per_token),
-            suffix_chars=int(self.prefill.prompts.suffix_tokens * per_token),
-            candidates=self.prefill.prompts.candidates,
-            snippet_chars=int(self.prefill.prompts.snippet_tokens * per_token),
-            far_chars=int(self.prefill.prompts.far_tokens * per_token),
-            nearby_chars=int(self.prefill.prompts.nearby_tokens * per_token),
-            warm_starts=self.prefill.prompts.verified_tokens == 0,
-            searches=self.prefill.prompts.verified_tokens > 0 and self.prefill.prompts.beams > 1,
+            prefix_chars=int(prompts.prefix_tokens * per_token),
+            suffix_chars=int(prompts.suffix_tokens * per_token),
+            candidates=prompts.candidates,
+            snippet_chars=int(prompts.snippet_tokens * per_token),
+            far_chars=int(prompts.far_tokens * per_token),
+            nearby_chars=int(prompts.nearby_tokens * per_token),
+            warm_starts=prompts.verified_tokens == 0,
+            searches=prompts.verified_tokens > 0 and prompts.beams > 1,
         )
 
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:

@@ -21,9 +21,6 @@ from engine.prompts import lay_out
 from engine.request import Prompt
 from engine.tokenizer import Tokenizer
 
-CACHE_BYTES = {"cpu": 16 * 2**20, "gpu": 2 * 2**30}
-"""Of prefix caches kept, by where they are: some 14 places of the embedded model on a CPU."""
-
 _GIVE_BACK_EVERY = 250
 """Prompts between two times that freed memory is returned to the system, which takes a millisecond or two.
 Prompts of all lengths leave a hundred megabytes of holes."""
@@ -33,14 +30,12 @@ _LOOK_S = 0.05
 
 
 class Prefill:
-    """Encodes prompts as `network` wants them laid out, into caches of `pool`; None is one of its own."""
+    """Encodes prompts as `network` wants them laid out, into caches of `pool`."""
 
     def __init__(
-        self, network: Network, tokenizer: Tokenizer, prompts: PromptConfig, pool: CachePool | None = None
+        self, network: Network, tokenizer: Tokenizer, prompts: PromptConfig, pool: CachePool
     ) -> None:
-        max_bytes = CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"]
-        self.network, self.tokenizer, self.prompts = network, tokenizer, prompts
-        self.pool = CachePool(network, max_bytes) if pool is None else pool  # an empty one is False
+        self.network, self.tokenizer, self.prompts, self.pool = network, tokenizer, prompts, pool
         self._lock = threading.Lock()
         self._served = 0
 

@@ -15,8 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
-from engine.inprocess import InProcessEngine
-from engine.prefill import CACHE_BYTES
+from engine.inprocess import CACHE_BYTES, InProcessEngine
 from engine.request import (
     CANVAS_LENGTHS,
     DenoiseRequest,

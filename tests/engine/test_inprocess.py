@@ -177,5 +177,6 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path, tmp_path: Pa
 
 
 def test_importing_does_not_import_torch() -> None:
-    code = "import sys, engine.inprocess, engine.request, engine.errors; sys.exit('torch' in sys.modules)"
+    names = "engine.inprocess, engine.request, engine.errors, engine.service.run"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
