@@ -78,16 +78,20 @@ def test_tokens_are_those_of_awkward_text(text: str, data: st.DataObject) -> Non
 
 
 def test_windows_begin_with_a_line_and_differ() -> None:
-    begins = Counter()
-    for seed in range(60):
+    begins, lengths = Counter[int](), []
+    for seed in range(300):
         example = pack_one(TEXT, len(TEXT) - 5, len(TEXT), seed=seed)
         assert example is not None
         prefix = decode(example.prefix)
         at = len(TEXT) - len(prefix)
         assert TEXT[at - 1] == "\n", "a window begins after a newline"
-        assert len(example.prefix) >= 0.7 * pack.PREFIX_TOKENS
+        assert decode(example.prefix[example.holes[0][0] :]).endswith(TEXT[-5:]), "the middle is all there"
+        lengths.append(len(example.prefix) / pack.PREFIX_TOKENS)
         begins[at] += 1
-    assert len(begins) > 3
+    assert len(begins) > 10
+    # Half of them are about as long as there is room, the others any length.
+    assert 0.5 < sum(length >= 0.7 for length in lengths) / 300 < 0.8
+    assert sum(length < 0.2 for length in lengths) > 15
 
 
 def test_a_short_file_is_mostly_kept_whole() -> None:
