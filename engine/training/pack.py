@@ -42,7 +42,7 @@ A model that has only seen middles that end where the room does learns to end by
 more for the end of a middle behind a short prefix, 0.6 behind one as long as the room (LOG.md, fourteenth).
 """
 SHARD_EXAMPLES = 40_000
-"""About 19 MB of compressed shard."""
+"""About 16 MB of compressed shard."""
 
 
 class Kind(IntEnum):
