@@ -28,14 +28,14 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
     EntropyBoundSamplerConfig,
 )
 
-from engine.cache import PrefixCache, encode_prefix
-from engine.config_json import read_sampler_config
-from engine.denoiser import Plan, denoise
-from engine.hub import resolve
+from engine.caches.prefix import PrefixCache, encode_prefix
+from engine.checkpoints.config_json import read_sampler_config
+from engine.checkpoints.hub import resolve
+from engine.denoising.denoiser import Plan, denoise
+from engine.denoising.sampler import Draw, draw_by_inversion, draw_like_reference
 from engine.inprocess import InProcessEngine, load_engine
-from engine.prompts import lay_out
 from engine.request import Decoding, DenoiseRequest, Engine, Prompt, Step
-from engine.sampler import Draw, draw_by_inversion, draw_like_reference
+from engine.text.prompts import lay_out
 from infill.evaluate.typing import bundled_recording, replay
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.hub import EMBEDDED
-from engine.model import DiffusionGemma
-from engine.open_tokenizer import open_tokenizer
-from engine.weights import load_model
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.hub import EMBEDDED
+from engine.checkpoints.open_tokenizer import open_tokenizer
+from engine.checkpoints.weights import load_model
+from engine.networks.model import DiffusionGemma
 from infill.evaluate.holes import read_python
 
 PREFIX, CANVAS = 200, 32

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.half_typed import in_word
+from engine.text.half_typed import in_word
 from tests.e2e.test_stdio_process import Peer, start
 
 SESSIONS = Path(__file__).parents[1] / "tests" / "e2e" / "sessions"

@@ -19,8 +19,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from engine.config_json import read_model_config, read_prompt_config, read_sampler_config, write_configs
-from engine.hub import EMBEDDED
+from engine.checkpoints.config_json import (
+    read_model_config,
+    read_prompt_config,
+    read_sampler_config,
+    write_configs,
+)
+from engine.checkpoints.hub import EMBEDDED
 from engine.inprocess import InProcessEngine, load_engine
 from infill.document import Document
 from infill.evaluate.holes import KINDS, Hole, cut_holes

@@ -17,9 +17,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from engine.checkpoints.config_json import (
+    read_model_config,
+    read_prompt_config,
+    read_sampler_config,
+    write_configs,
+)
+from engine.checkpoints.hub import EMBEDDED
 from engine.config import SamplerConfig
-from engine.config_json import read_model_config, read_prompt_config, read_sampler_config, write_configs
-from engine.hub import EMBEDDED
 from engine.inprocess import InProcessEngine, load_engine
 from infill.evaluate.holes import Hole, cut_holes
 from infill.evaluate.metrics import edit_similarity, mean, percentile

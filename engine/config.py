@@ -1,7 +1,8 @@
 """What a checkpoint says of itself, as frozen, checked dataclasses.
 
 `ModelConfig` is the network's shape, `SamplerConfig` how it is denoised, `PromptConfig` how prompts are
-laid out. Knows nothing of tensors, nor of the files they are read from (see `engine.config_json`).
+laid out. Knows nothing of tensors, nor of the files they are read from (see
+`engine.checkpoints.config_json`).
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class SamplerConfig:
 
 
 PROMPT_FORMATS = ("suffix-prefix", "gemma-chat")
-"""How prompts can be laid out: `engine.prompts` for models of our own, `engine.gemma_chat` for Gemma's."""
+"""How prompts can be laid out: `engine.text.prompts` for models of our own, `engine.text.gemma_chat` for
+Gemma's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +110,10 @@ class PromptConfig:
     `verified_candidates` how many middles it writes at once. `verified_tokens` is the longest canvas that
     is written left to right, with drafts verified, where nobody asks for a decoding; longer ones are
     denoised. Where there are more than one of them, a line is searched for with so many `beams` instead
-    (see `engine.beams`), and as many are told. `snippet_tokens` is the budget for code from elsewhere, 0 for
-    a model that is shown none. `far_tokens` of the text before the prefix, and as many after the suffix, are
-    looked up for repetitions when writing left to right (see `engine.ngram_cache`), and so are
-    `nearby_tokens` of other files, which have less of a say.
+    (see `engine.causal.beams`), and as many are told. `snippet_tokens` is the budget for code from elsewhere,
+    0 for a model that is shown none. `far_tokens` of the text before the prefix, and as many after the
+    suffix, are looked up for repetitions when writing left to right (see `engine.causal.ngram_cache`), and so
+    are `nearby_tokens` of other files, which have less of a say.
     """
 
     format: str = "suffix-prefix"

@@ -12,18 +12,18 @@ from dataclasses import replace
 
 import torch
 
-from engine.cache import PrefixCache
-from engine.canvases import Spans, by_score, canvases_of, middles_of
-from engine.causal import score
+from engine.caches.prefill import Prefill
+from engine.caches.prefix import PrefixCache
+from engine.causal.following import by_what_follows, rest_of_line, unseen
+from engine.causal.scores import score
+from engine.causal.surroundings import Surroundings
+from engine.causal.writing import write_middles
 from engine.config import SamplerConfig
-from engine.denoiser import Draft, Plan, denoise
-from engine.following import by_what_follows, rest_of_line, unseen
-from engine.layout import arrange
-from engine.prefill import Prefill
+from engine.denoising.canvases import Spans, by_score, canvases_of, middles_of
+from engine.denoising.denoiser import Draft, Plan, denoise
+from engine.denoising.layout import arrange
+from engine.denoising.typed import Typed
 from engine.request import Canvas, Decoding, DenoiseRequest, Step, Stop
-from engine.surroundings import Surroundings
-from engine.typed import Typed
-from engine.writing import write_middles
 
 
 class Generation:
@@ -67,7 +67,7 @@ class Generation:
         return Decoding.SEARCH if request.one_line and self._prompts.beams > 1 else Decoding.VERIFY
 
     def _written(self, cache: PrefixCache) -> Iterator[Draft]:
-        """Middles left to right; see `engine.writing`."""
+        """Middles left to right; see `engine.causal.writing`."""
         request, beams = self._request, self._prompts.beams
         own = self._prompts.verified_candidates
         if self._decoding is Decoding.SEARCH:
@@ -88,7 +88,7 @@ class Generation:
         )
 
     def _denoised(self, cache: PrefixCache) -> Iterator[Draft]:
-        """Canvases as a whole; see `engine.denoiser`."""
+        """Canvases as a whole; see `engine.denoising.denoiser`."""
         request, typed = self._request, self._request.prompt.typed
         plan = Plan(
             length=request.canvas_tokens,
@@ -127,7 +127,7 @@ class Generation:
         return canvases if self._decoding is Decoding.SEARCH else by_score(canvases)
 
     def _going_on(self, canvases: list[Canvas], rows: Sequence[Sequence[int]]) -> list[Canvas]:
-        """Those from which the line goes on; see `engine.following`."""
+        """Those from which the line goes on; see `engine.causal.following`."""
         cache = self._prefill.encode(unseen(self._request.prompt), self._cancelled)
         if cache is None:
             return canvases

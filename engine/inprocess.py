@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.heap import give_back_freed_memory
+from engine.causal.surroundings import Surroundings
+from engine.networks.heap import give_back_freed_memory
 from engine.request import (
     CANVAS_LENGTHS,
     DenoiseRequest,
@@ -25,15 +26,14 @@ from engine.request import (
     Step,
     TokenScore,
 )
-from engine.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.cache_pool import CachePool
+    from engine.caches.pool import CachePool
     from engine.config import PromptConfig, SamplerConfig
-    from engine.network import Network
-    from engine.tokenizer import Tokenizer
+    from engine.networks.network import Network
+    from engine.text.tokenizer import Tokenizer
 
 
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
@@ -52,8 +52,8 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     Raises:
         EngineError: the model is not to be had, not of our architecture, or broken.
     """
-    from engine.config_json import read_model_config, read_sampler_config
-    from engine.hub import resolve
+    from engine.checkpoints.config_json import read_model_config, read_sampler_config
+    from engine.checkpoints.hub import resolve
 
     report = on_progress or (lambda _line: None)
     folder = resolve(model, report)
@@ -68,11 +68,10 @@ def load_engine(model: str | None, on_progress: Callable[[str], None] | None = N
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     import torch
 
-    from engine.gemma_chat import prompts_of
-    from engine.hardware import fastest
-    from engine.memory import holding_for
-    from engine.open_tokenizer import open_tokenizer
-    from engine.weights import load_model
+    from engine.checkpoints.memory import holding_for
+    from engine.checkpoints.open_tokenizer import open_tokenizer, prompts_of
+    from engine.checkpoints.weights import load_model
+    from engine.networks.hardware import fastest
 
     tokenizer = open_tokenizer(folder)
     prompts = prompts_of(folder, tokenizer)
@@ -103,9 +102,9 @@ class InProcessEngine:
         prompts: PromptConfig,
         pool: CachePool | None = None,
     ) -> None:
-        from engine.cache_pool import CachePool
+        from engine.caches.pool import CachePool
+        from engine.caches.prefill import Prefill
         from engine.errors import BrokenCheckpoint
-        from engine.prefill import Prefill
 
         if tokenizer.size > network.config.vocab_size:
             raise BrokenCheckpoint(
@@ -159,7 +158,7 @@ class InProcessEngine:
     def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
         """Denoise one hole, a step at a time; see `engine.request.Engine.denoise`."""
         if self.prefill.prompts.format == "gemma-chat" and not request.layouts:
-            from engine import gemma_chat
+            from engine.text import gemma_chat
 
             yield from gemma_chat.denoise(lambda one: self._denoise(one, cancelled), request)
         else:
@@ -177,7 +176,7 @@ class InProcessEngine:
 
     def score(self, request: ScoreRequest, cancelled: threading.Event) -> tuple[Scored, ...]:
         """The causal direction's log-probabilities; see `engine.request.Engine.score`."""
-        from engine.causal import token_scores
+        from engine.causal.scores import token_scores
 
         middles = [self.prefill.tokenizer.encode(request.prompt.typed + middle) for middle in request.middles]
         with self.prefill.of(request.prompt, cancelled) as cache:
@@ -197,7 +196,7 @@ class InProcessEngine:
 
     def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
         """What the denoiser makes of a text; see `engine.request.Engine.read`."""
-        from engine.reading import read
+        from engine.denoising.reading import read
 
         ids = self.prefill.tokenizer.encode(request.text)
         out: list[Reading] = []

@@ -18,17 +18,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from engine.attention import Attend, Memory
-from engine.cache import PrefixCache, encode_prefix
-from engine.causal import write_greedily
-from engine.denoiser import Plan, denoise
-from engine.hardware import PRODUCT_SIZE, seconds_per_product
+from engine.caches.prefix import PrefixCache, encode_prefix
+from engine.causal.scores import write_greedily
+from engine.denoising.denoiser import Plan, denoise
 from engine.inprocess import InProcessEngine
 from engine.native import library
-from engine.native.gemma import NativeGemma
 from engine.native.matrix import NativeMatrix
-from engine.native.search import Searching
-from engine.network import Network
+from engine.networks.attention import Attend, Memory
+from engine.networks.hardware import PRODUCT_SIZE, seconds_per_product
+from engine.networks.native import NativeGemma
+from engine.networks.network import Network, Searching
 
 _SUMMED_BYTES = 64 * 2**20
 

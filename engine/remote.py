@@ -178,7 +178,7 @@ class RemoteEngine:
         path = "/completions"
         body: dict[str, Any] = {"prompt": prompt.prefix + prompt.typed, "suffix": prompt.suffix}
         if self._converse:
-            from engine.gemma_chat import cut, messages
+            from engine.text.gemma_chat import cut, messages
 
             path = "/chat/completions"
             body = {"messages": messages(prompt), **_CONTINUE}

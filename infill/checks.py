@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.half_typed import in_word
+from engine.text.half_typed import in_word
 from infill.request import Reason
 
 Number = Callable[[], int]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.half_typed import typed_before
 from engine.request import EngineInfo, Prompt, Snippet
+from engine.text.half_typed import typed_before
 from infill.document import Document
 from infill.hole import Hole
 from infill.indentation import indent_of, width

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from engine.half_typed import in_word
 from engine.request import DenoiseRequest, Layout, Segment
+from engine.text.half_typed import in_word
 from infill.document import Document
 from infill.indentation import indent_of, indent_unit
 from infill.languages import LANGUAGES

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-from engine.half_typed import in_word
+from engine.text.half_typed import in_word
 from lsp.settings import Settings
 from lsp.snapshot import Asked, Empty
 

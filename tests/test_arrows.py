@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+MODULE = re.compile(r"`((?:engine|lsp|benchmarks)\.(?!sock\b|log\b)[a-z_]+(?:\.\w+)*)")
+"""A module of ours, or something in one, as texts speak of it."""
 
 MAY_IMPORT = {"lsp": {"lsp", "infill", "engine"}, "infill": {"infill", "engine"}, "engine": {"engine"}}
 """Which of our packages each may import."""
@@ -29,6 +33,23 @@ ONLY_IN = {
 """The one package each of these libraries (and whatever begins with its name and `_`) is imported in."""
 
 NOWHERE = {"transformers", "peft", "compressed_tensors"}
+
+LAYERS = (
+    {"errors"},
+    {"request", "config", "audience"},
+    {"text", "native", "quant"},
+    {"kernels"},
+    {"networks"},
+    {"checkpoints"},
+    {"caches", "training"},
+    {"denoising"},
+    {"causal"},
+    {"generation"},
+    {"inprocess"},
+    {"service", "measure"},
+    {"resident", "remote"},
+)
+"""The parts of the engine; each may import what is above it here, and itself."""
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -62,13 +83,82 @@ def wrong_arrows(root: Path) -> list[str]:
     return wrong
 
 
+def parts_imported(source: str) -> Iterator[str]:
+    """The parts of the engine that a file imports, at any depth of the code, for types alone too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "engine":
+            names = [f"engine.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("engine."))
+
+
+def wrong_layers(root: Path) -> list[str]:
+    """Every import within `root`/engine that goes against `LAYERS`, as `file imports part`."""
+    rank = {part: index for index, layer in enumerate(LAYERS) for part in layer}
+    wrong = []
+    for path in sorted((root / "engine").rglob("*.py")):
+        own = path.relative_to(root / "engine").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        wrong += [
+            f"{path.relative_to(root).as_posix()} imports {part}"
+            for part in parts_imported(path.read_text("utf-8"))
+            if part != own and rank[part] >= rank[own]
+        ]
+    return wrong
+
+
 def test_no_arrow_is_wrong() -> None:
     assert wrong_arrows(ROOT) == []
 
 
-def test_there_is_something_to_walk() -> None:
-    for package in MAY_IMPORT:
-        assert list((ROOT / package).rglob("*.py")), package
+def test_no_layer_of_the_engine_imports_one_above_it() -> None:
+    assert wrong_layers(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "part"),
+    [
+        ("engine/networks/a.py", "from engine.caches.prefix import PrefixCache\n", "caches"),
+        ("engine/text/a.py", "def f():\n    from engine import networks\n", "networks"),
+        ("engine/native/a.py", "import engine.quant.weight\n", "quant"),
+        ("engine/request.py", "if TYPE_CHECKING:\n    from engine.text.tokenizer import Tokenizer\n", "text"),
+    ],
+)
+def test_a_wrong_layer_is_found(tmp_path: Path, path: str, source: str, part: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(source)
+    assert wrong_layers(tmp_path) == [f"{path} imports {part}"]
+
+
+def test_modules_that_texts_speak_of_exist() -> None:
+    """Such as `engine.caches.prefix` in a docstring: nobody is sent to a place that is no more."""
+    told = [*ROOT.glob("*/**/*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    missing = [
+        f"{path.relative_to(ROOT).as_posix()} names {name}"
+        for path in told
+        if path.name not in ("LOG.md", "CHANGELOG.md")  # which tell of the past
+        for name in MODULE.findall(path.read_text("utf-8"))
+        if not _is_there(name)
+    ]
+    assert missing == []
+
+
+def _is_there(name: str) -> bool:
+    """Whether the dotted `name` is that of a module of ours, a package, or something in a module."""
+    place = ROOT
+    for step in name.split("."):
+        place /= step
+        if place.with_suffix(".py").exists():
+            return True
+        if not place.is_dir():
+            return False
+    return True
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from benchmarks.gpu.clock import milliseconds
 from benchmarks.gpu.shapes import Size, random_model, step_operations, weight_bytes
-from engine.cache import PrefixCache, over_cache
+from engine.caches.prefix import PrefixCache, over_cache
+from engine.checkpoints.fill import requantised
 from engine.config import SamplerConfig
-from engine.denoiser import Plan, denoise
-from engine.graphs import GraphedGemma, attention_by_products, fused_attention
+from engine.denoising.denoiser import Plan, denoise
 from engine.kernels import choice
 from engine.kernels.grouped import grouped_matmul
-from engine.moe import Groups, Weight, run_experts
-from engine.network import Network
-from engine.quant.fill import requantised
+from engine.networks.graphs import GraphedGemma, attention_by_products, fused_attention
+from engine.networks.moe import Groups, Weight, run_experts
+from engine.networks.network import Network
 from engine.quant.weight import Code, QuantisedWeight, pack_nibbles
 
 KERNELS = ("bf16", "fp8", "int4", "nvfp4")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.checkpoints.fill import requantised
+from engine.checkpoints.plan import Target
+from engine.checkpoints.weights import empty_model, put, state_shapes
 from engine.config import LayerConfig, ModelConfig
-from engine.model import DiffusionGemma
-from engine.quant.fill import requantised
-from engine.quant.plan import Target
-from engine.weights import empty_model, put, state_shapes
+from engine.networks.model import DiffusionGemma
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.moe import Groups, Weight
+from engine.kernels.groups import Groups, Weight
 from engine.quant.weight import Code, QuantisedWeight
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)

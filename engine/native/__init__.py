@@ -1,7 +1,7 @@
 """The layers of a dense model in C, where that was built and this processor has the instructions for it.
 
 `layers.c` is compiled when the package is installed, if there is a C compiler; without it the same model runs
-as operations of torch (`engine.packed`), slower. Neither this
+as operations of torch (`engine.networks.packed`), slower. Neither this
 nor `engine.native.matches` imports torch.
 """
 

@@ -1,4 +1,5 @@
-"""Where the end of a context stands in a text, in C: what `engine.ngram_cache` looks up, without an index."""
+"""Where the end of a context stands in a text, in C: what `engine.causal.ngram_cache` looks up, without an
+index."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class Matches:
         )
 
     def __call__(self, context: Sequence[int], shortest: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """See `engine.ngram_cache`: places (n,), and how many tokens match (n,)."""
+        """See `engine.causal.ngram_cache`: places (n,), and how many tokens match (n,)."""
         code = library()
         assert code is not None
         width = len(context)

@@ -21,7 +21,7 @@ class NativeMatrix:
 
     Rows are float32, and so is what comes out; where there are instructions for it the product is one of
     steps. With a `cap` what comes out is soft-capped to it: cap * tanh(y / cap). `instructions` is as in
-    `engine.native.NativeGemma`.
+    `engine.networks.native.NativeGemma`.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""A step's choices in C: what `engine.sampler` says of rows of logits, each read once while it is near."""
+"""A step's choices in C: what `engine.denoising.sampler` says of rows of logits, each read once while it is
+near."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-/* Middles written behind a cached prefix, along beams as engine/beams.py defines it or each by itself as
- * engine/verified.py does, for as long as nothing but the model, the text around and the line's end has a say in
+/* Middles written behind a cached prefix, along beams as engine/causal/beams.py defines it or each by itself as
+ * engine/causal/verified.py does, for as long as nothing but the model, the text around and the line's end has a say in
  * it. Included by layers.c.
  */
 

@@ -114,7 +114,7 @@ typedef struct {
 
 /* The likeliest `count` next tokens of some rows of logits (.., vocab), with their log-probabilities: of all rows
  * together, or of each if they are `apart`. Logits are as they were afterwards. What followed a row's last tokens in
- * the texts is interpolated with the model's word, by engine/ngram_cache.py's definition, the first text's first. */
+ * the texts is interpolated with the model's word, by engine/causal/ngram_cache.py's definition, the first text's first. */
 typedef struct {
     float *logits;
     const int32_t *at;   /* each row's logits */

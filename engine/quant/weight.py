@@ -3,8 +3,8 @@
     value[..., o, i] = (code(data)[..., o, i] * scale[..., o, i // group] + bias[..., o, i // group])
                        * outer[..., o]
 
-A format is a way to fill these tensors exactly (see `engine.quant.plan`); our own quantisation on load is
-two more. Knows nothing of files or of where in the model a weight sits.
+A format is a way to fill these tensors exactly (see `engine.checkpoints.plan`); our own quantisation on load
+is two more. Knows nothing of files or of where in the model a weight sits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from enum import Enum
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import UnsupportedModel
@@ -120,22 +119,6 @@ class QuantisedWeight(nn.Module):
         table = torch.tensor(FP4_VALUES, device=nibbles.device)
         table = torch.cat((table, -table))
         return table[nibbles.int()]
-
-
-class QuantisedLinear(nn.Module):
-    """A linear layer without a bias whose weight (out, in) is quantised."""
-
-    def __init__(self, weight: QuantisedWeight) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out)."""
-        if x.is_cuda:
-            from engine.kernels.grouped import quantised_matmul
-
-            return quantised_matmul(x, self.weight)
-        return F.linear(x, self.weight.dequantise(x.dtype))
 
 
 def quantise(values: Tensor, form: str) -> QuantisedWeight:

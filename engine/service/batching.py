@@ -3,10 +3,10 @@
 Every lane runs its own loop with its own prefix cache, and only one of them computes at a time. A lane that
 wants a pass through the network waits; once all lanes of the most urgent kind wait, their rows of equal
 length go through it together, each with its own prefix's attention. So requests join and leave between two
-steps, and the loops in `engine.denoiser` and `engine.verified` know nothing of it. Requests that are less
-urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such batches
-beside each other, and lanes take turns in joining them; one that is alone has all cores. A network that
-gains nothing from joined rows has `engine.service.turns` instead.
+steps, and the loops in `engine.denoising.denoiser` and `engine.causal.verified` know nothing of it. Requests
+that are less urgent stand still meanwhile. Where a pass leaves processor cores idle there are several such
+batches beside each other, and lanes take turns in joining them; one that is alone has all cores. A network
+that gains nothing from joined rows has `engine.service.turns` instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from engine.request import Priority
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.attention import Attend
-    from engine.network import Network
+    from engine.networks.attention import Attend
+    from engine.networks.network import Network
 
 _URGENCY = {priority: rank for rank, priority in enumerate(Priority)}
 
@@ -220,19 +220,19 @@ class BatchedNetwork:
         self._network, self._batch = network, batch
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         return self._forward(ids, positions, attend, None, causal=True)
 
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         return self._forward(canvas, positions, attend, soft, causal=False)
 
     def logits_behind(self, *_where: object) -> Tensor | None:
-        """See `engine.network.Network`: where passes are joined there is no shorter way."""
+        """See `engine.networks.network.Network`: where passes are joined there is no shorter way."""
         return None
 
     def search_behind(self, *_where: object) -> None:
-        """See `engine.network.Network`: likewise."""
+        """See `engine.networks.network.Network`: likewise."""
 
     def _forward(
         self, rows: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None, *, causal: bool

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from engine.cache_pool import CachePool
+from engine.caches.pool import CachePool
 
 if TYPE_CHECKING:
-    from engine.cache import PrefixCache
-    from engine.network import Network
+    from engine.caches.prefix import PrefixCache
+    from engine.networks.network import Network
 
 
 class Budget:
@@ -84,7 +84,7 @@ class Budget:
 
 
 class SharedPool(CachePool):
-    """A lane's pool; see `engine.cache_pool.CachePool`. Its latest cache is the one in use, if any is."""
+    """A lane's pool; see `engine.caches.pool.CachePool`. Its latest cache is the one in use, if any is."""
 
     def __init__(self, budget: Budget, network: Network) -> None:
         super().__init__(network, budget.max_bytes)
@@ -92,7 +92,7 @@ class SharedPool(CachePool):
         self._in_use = False
 
     def best(self, tokens: Sequence[int]) -> PrefixCache:
-        """See `engine.cache_pool.CachePool.best`; another lane's cache becomes ours if it shares more."""
+        """See `engine.caches.pool.CachePool.best`; another lane's cache becomes ours if it shares more."""
         with self._budget.lock:  # others let our caches go, and take them
             shared, pool, closest = self._budget.closest(tokens)
             if (
@@ -109,7 +109,7 @@ class SharedPool(CachePool):
         return cache
 
     def give_back(self) -> None:
-        """See `engine.cache_pool.CachePool.give_back`."""
+        """See `engine.caches.pool.CachePool.give_back`."""
         with self._budget.lock:
             self._in_use = False
 

@@ -10,11 +10,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.half_typed import typed_before
 from engine.request import CANVAS_LENGTHS, Canvas, DenoiseRequest, Prompt, Step, Stop
 from engine.service.core import Origin, Service
 from engine.service.http import Refused
 from engine.service.scheduler import Dropped
+from engine.text.half_typed import typed_before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ async def fill(service: Service, ask: Ask, origin: Origin) -> list[Filled]:
 
 
 def _healed(prompt: Prompt) -> Prompt:
-    """The prompt with a half-typed token at the end of its prefix set apart; see `engine.half_typed`."""
+    """The prompt with a half-typed token at the end of its prefix set apart; see `engine.text.half_typed`."""
     typed = typed_before(prompt.prefix, len(prompt.prefix))
     if not typed or "\r" in typed:
         return prompt

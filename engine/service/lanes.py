@@ -32,7 +32,7 @@ from engine.service.batching import Batch, BatchedNetwork
 from engine.service.turns import TakingTurns, Turns
 
 if TYPE_CHECKING:
-    from engine.network import Network
+    from engine.networks.network import Network
     from engine.service.budget import Budget
 
 _WITH_THE_LOCK = 1

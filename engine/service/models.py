@@ -1,7 +1,7 @@
 """The models the service has in memory: loaded when first asked for, unloaded when nobody has for a while.
 
-Which one counts where a client names none is the user's choice (`engine.store.Choice`), looked at anew
-for every request: while a newly chosen model loads, the one before it goes on serving.
+Which one counts where a client names none is the user's choice (`engine.checkpoints.store.Choice`), looked at
+anew for every request: while a newly chosen model loads, the one before it goes on serving.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
-from engine.heap import give_back_freed_memory
+from engine.networks.heap import give_back_freed_memory
 from engine.request import Engine, EngineInfo
 
 if TYPE_CHECKING:

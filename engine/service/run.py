@@ -21,6 +21,7 @@ from types import FrameType
 
 import uvicorn
 
+from engine.checkpoints.store import Choice
 from engine.request import Engine
 from engine.service.app import Endpoints
 from engine.service.core import Service
@@ -29,7 +30,6 @@ from engine.service.locks import try_lock
 from engine.service.models import Loader, Models
 from engine.service.place import Address, Place
 from engine.service.scheduler import Scheduler
-from engine.store import Choice
 
 logger = logging.getLogger(__name__)
 

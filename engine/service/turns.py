@@ -21,9 +21,8 @@ from engine.request import Priority
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.attention import Attend, Memory
-    from engine.native.search import Searching
-    from engine.network import Network
+    from engine.networks.attention import Attend, Memory
+    from engine.networks.network import Network, Searching
 
 T = TypeVar("T")
 
@@ -118,12 +117,12 @@ class TakingTurns:
         self._network, self._turns = network, turns
 
     def encode(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         rows, count = ids.shape
         return self._turns.compute(rows, count, lambda: self._network.encode(ids, positions, attend))
 
     def denoise(self, canvas: Tensor, positions: Tensor, attend: Attend, soft: Tensor | None) -> Tensor:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         rows, count = canvas.shape
         return self._turns.compute(
             rows, count, lambda: self._network.denoise(canvas, positions, attend, soft)
@@ -136,7 +135,7 @@ class TakingTurns:
         at: Sequence[int],
         sources: Sequence[int] | None = None,
     ) -> Tensor | None:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         return self._turns.compute(
             len(ids), len(ids[0]), lambda: self._network.logits_behind(memory, ids, at, sources)
         )
@@ -144,7 +143,7 @@ class TakingTurns:
     def search_behind(
         self, memory: Memory, searching: Searching, seconds: float
     ) -> Sequence[tuple[int, int]] | None:
-        """See `engine.network.Network`."""
+        """See `engine.networks.network.Network`."""
         rows = searching.width
         return self._turns.compute(rows, 1, lambda: self._network.search_behind(memory, searching, seconds))
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engine.checkpoints.weights import load_model, save_model
 from engine.errors import BrokenCheckpoint
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.training.trainer import TRAINED
-from engine.weights import load_model, save_model
 
 _COPIED = ("config.json", "generation_config.json", "infill.json", "tokenizer.json")
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import BrokenCheckpoint
-from engine.special import Special
+from engine.text.special import Special
 from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS, UNUSED
 
 SEQUENCE = SUFFIX_TOKENS + PREFIX_TOKENS + 4

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
+from engine.checkpoints.config_json import read_sampler_config, write_configs
+from engine.checkpoints.weights import save_model
 from engine.config import PromptConfig, SamplerConfig
-from engine.config_json import read_sampler_config, write_configs
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS
 from engine.training.recipe import SIZES, Recipe, model_config
 from engine.training.trainer import TRAINED
-from engine.weights import save_model
 
 FAR_TOKENS = 6000
 NEARBY_TOKENS = 20_000

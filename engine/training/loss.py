@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.attention import Attend
-from engine.model import DiffusionGemma
-from engine.special import Special
+from engine.networks.attention import Attend
+from engine.networks.model import DiffusionGemma
+from engine.text.special import Special
 from engine.training.data import Batch
 
 SOFT_TEMPERATURE = 0.6

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from engine.config import LayerConfig, ModelConfig
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 
 
 def _layer(*, sliding: bool) -> LayerConfig:

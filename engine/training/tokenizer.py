@@ -1,6 +1,6 @@
 """Trains and loads the byte-level BPE tokenizer of the embedded model.
 
-Sixteen special tokens have fixed ids, first those of `engine.special`, then reserved ones; the 256 bytes
+Sixteen special tokens have fixed ids, first those of `engine.text.special`, then reserved ones; the 256 bytes
 and the merges follow. Before merging, text is cut so that no token crosses a newline, a newline keeps the
 indentation after it, digits stand alone, and a word or a run of punctuation takes at most one space before
 it. Any string survives encoding and decoding unchanged.
@@ -16,7 +16,7 @@ from pathlib import Path
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Tokenizer
 
-from engine.special import Special
+from engine.text.special import Special
 
 VOCAB_SIZE = 4096
 LONGEST_TOKEN_CHARS = 24

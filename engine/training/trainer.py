@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.training.data import CANVAS_AREA, SEQUENCE, Batch, Shards, make_batch
 from engine.training.loss import Losses, causal_loss, joint_loss
 from engine.training.optimizer import Muon, split_parameters
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
-from engine.weights import load_model
 
 TRAINED = "training.json"
 """The file of a checkpoint that says how far it was trained: `batch` and `seconds`."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from engine.half_typed import in_word
 from engine.request import Snippet
+from engine.text.half_typed import in_word
 from infill.document import Document
 from infill.utf8 import encode
 from infill.workspace.definitions import Definition

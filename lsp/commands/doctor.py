@@ -137,7 +137,7 @@ def _model(model: str | None) -> Iterator[Finding]:
     loaded: list[Engine] = []
 
     def load() -> tuple[str, str | None]:
-        from engine.hub import resolve
+        from engine.checkpoints.hub import resolve
 
         started = time.perf_counter()
         loaded.append(open_engine(model))

@@ -12,7 +12,7 @@ EMBEDDED = "embedded"
 
 def wanted_model(model: str | None) -> str | None:
     """What `infill model use` chose where nothing is asked for; None is the embedded model."""
-    from engine.store import chosen_model
+    from engine.checkpoints.store import chosen_model
 
     return None if model == EMBEDDED else model or chosen_model()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from engine.memory import Report
+    from engine.checkpoints.memory import Report
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -59,7 +59,7 @@ def run(model: str, *, prefix_tokens: int = 8192, as_json: bool = False) -> int:
     # Imported here: this is where torch and rich come in.
     from rich.console import Console
 
-    from engine.memory import examine, this_device
+    from engine.checkpoints.memory import examine, this_device
 
     report = examine(model, prefix_tokens=prefix_tokens, device=this_device())
     if as_json:

@@ -34,7 +34,7 @@ def add_parser(commands: Subparsers) -> Subparsers:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from engine.store import chosen_model, fetched_models
+    from engine.checkpoints.store import chosen_model, fetched_models
 
     chosen = chosen_model() or EMBEDDED
     rows = [(EMBEDDED, "ships with infill")]
@@ -59,7 +59,7 @@ def _pull(arguments: argparse.Namespace) -> int:
         TransferSpeedColumn,
     )
 
-    from engine.store import pull
+    from engine.checkpoints.store import pull
 
     if not sys.stderr.isatty():
         print(pull(arguments.name, lambda _line: None))
@@ -79,15 +79,15 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from engine.store import remove
+    from engine.checkpoints.store import remove
 
     print(f"removed {arguments.name}, {_size(remove(arguments.name))} are free again")
     return Exit.OK
 
 
 def _use(arguments: argparse.Namespace) -> int:
-    from engine.hub import resolve
-    from engine.store import absolute, choose_model
+    from engine.checkpoints.hub import resolve
+    from engine.checkpoints.store import absolute, choose_model
 
     if arguments.name == EMBEDDED:
         choose_model(None)

@@ -17,7 +17,7 @@ import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
 
-from engine.hub import EMBEDDED
+from engine.checkpoints.hub import EMBEDDED
 from tests.e2e.test_stdio import initialize_params, open_document
 from tests.e2e.test_stdio_process import Peer, inline, start
 from tests.e2e.test_stdio_process import open_document as open_bare

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from engine.checkpoints.config_json import write_configs
+from engine.checkpoints.hub import EMBEDDED
+from engine.checkpoints.weights import save_model
 from engine.config import PromptConfig, SamplerConfig
-from engine.config_json import write_configs
-from engine.hub import EMBEDDED
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.training.recipe import SIZES, initialise, model_config
-from engine.weights import save_model
 
 REFERENCE_TEXT: dict[str, Any] = {
     "vocab_size": 120,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.ngram_cache import Continuations, mixture
+from engine.causal.ngram_cache import Continuations, mixture
 
 
 def interpolate(probabilities: NDArray[np.float32], continuations: Continuations) -> None:

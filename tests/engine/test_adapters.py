@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
-from engine.quant.weight import QuantisedLinear
-from engine.weights import load_model
+from engine.networks.linear import QuantisedLinear
 from tests.engine.checkpoints import write_reference_checkpoint
 
 TARGETS = r"model\.decoder\..*(q_proj|o_proj|gate_proj|down_proj)"

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from engine import beams
-from engine.beams import search
-from engine.cache import PrefixCache, encode_prefix
-from engine.denoiser import Draft, Plan
+from engine.caches.prefix import PrefixCache, encode_prefix
+from engine.causal import beams
+from engine.causal.beams import search
+from engine.causal.middles import Propose, Rules
+from engine.causal.ngram_cache import NgramCache
+from engine.checkpoints.weights import load_model
+from engine.denoising.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
-from engine.middles import Propose, Rules
-from engine.model import DiffusionGemma
-from engine.ngram_cache import NgramCache
+from engine.networks.model import DiffusionGemma
 from engine.request import Stop
-from engine.special import Special
-from engine.weights import load_model
+from engine.text.special import Special
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 PREFIX = list(range(20, 50))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix
-from engine.cache_pool import CachePool
+from engine.caches.pool import CachePool
+from engine.caches.prefix import PrefixCache, encode_prefix
 from engine.inprocess import load_engine
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.request import DenoiseRequest, Prompt
 from tests.engine.checkpoints import write_own_checkpoint
 

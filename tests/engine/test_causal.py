@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, last_state
-from engine.causal import Trunks, score, token_scores, write_greedily
-from engine.denoiser import Draft, Plan
+from engine.caches.prefix import PrefixCache, encode_prefix, last_state
+from engine.causal.middles import Propose, Rules
+from engine.causal.ngram_cache import NgramCache
+from engine.causal.scores import Trunks, score, token_scores, write_greedily
+from engine.causal.verified import write
+from engine.checkpoints.weights import load_model
+from engine.denoising.denoiser import Draft, Plan
 from engine.errors import InvalidRequest
-from engine.middles import Propose, Rules
-from engine.model import DiffusionGemma
-from engine.ngram_cache import NgramCache
+from engine.networks.model import DiffusionGemma
 from engine.request import Stop
-from engine.special import Special
-from engine.verified import write
-from engine.weights import load_model
+from engine.text.special import Special
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 from tests.engine.mixing import interpolate
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from engine.attention import Mask, attention, padded_keys, padded_rows
-from engine.cache import PrefixCache, encode_prefix, last_state, over_cache
-from engine.continuation import Continuation
-from engine.network import Network
-from engine.packed import PackedGemma
-from engine.reading import read
-from engine.special import Special
-from engine.weights import load_model
+from engine.caches.continuation import Continuation
+from engine.caches.prefix import PrefixCache, encode_prefix, last_state, over_cache
+from engine.checkpoints.weights import load_model
+from engine.denoising.reading import read
+from engine.networks.attention import Mask, attention, padded_keys, padded_rows
+from engine.networks.network import Network
+from engine.networks.packed import PackedGemma
+from engine.text.special import Special
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 PREFIX = list(range(20, 50))

@@ -7,13 +7,13 @@ import threading
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix
+from engine.caches.prefix import PrefixCache, encode_prefix
 from engine.config import SamplerConfig
-from engine.denoiser import Draft, Plan, denoise
+from engine.denoising.denoiser import Draft, Plan, denoise
+from engine.denoising.sampler import FREE
 from engine.errors import InvalidRequest
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.request import CANVAS_LENGTHS, Stop
-from engine.sampler import FREE
 from tests.engine.checkpoints import write_own_checkpoint
 
 CONFIG = SamplerConfig(max_denoising_steps=5, entropy_bound=3.0, confidence_threshold=1e-6)
@@ -117,7 +117,7 @@ def test_at_the_deadline_the_surest_canvas_so_far_wins(
 ) -> None:
     """The clock is ours: the third step is the last that fits, and the first was the surest."""
     now = iter([0.0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5])
-    monkeypatch.setattr("engine.denoiser.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("engine.denoising.denoiser.time.perf_counter", lambda: next(now))
     drafts = _run(model, cache, Plan(length=32, deadline_ms=3500.0))
     assert [draft.stop for draft in drafts] == [None, None, Stop.DEADLINE]
     scores = [float(draft.confidence.log().mean()) for draft in drafts]

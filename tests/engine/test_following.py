@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from engine.causal import token_scores
-from engine.following import _READ, _STOPPED, _WEIGHT, by_what_follows, endings, rest_of_line, unseen
+from engine.causal.following import _READ, _STOPPED, _WEIGHT, by_what_follows, endings, rest_of_line, unseen
+from engine.causal.scores import token_scores
 from engine.inprocess import InProcessEngine, load_engine
 from engine.request import Canvas, CanvasToken, Decoding, DenoiseRequest, Prompt, Segment, Step
 

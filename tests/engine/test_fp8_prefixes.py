@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.causal import token_scores
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.causal.scores import token_scores
+from engine.checkpoints.hub import EMBEDDED
+from engine.checkpoints.open_tokenizer import open_tokenizer
+from engine.checkpoints.weights import load_model
 from engine.config import SamplerConfig
-from engine.denoiser import Plan, denoise
-from engine.graphs import GraphedGemma
-from engine.hardware import fastest
-from engine.hub import EMBEDDED
+from engine.denoising.denoiser import Plan, denoise
 from engine.inprocess import InProcessEngine
-from engine.model import DiffusionGemma
-from engine.open_tokenizer import open_tokenizer
-from engine.weights import load_model
+from engine.networks.graphs import GraphedGemma
+from engine.networks.hardware import fastest
+from engine.networks.model import DiffusionGemma
 
 FP8 = torch.float8_e4m3fn
-TEXT = (Path(__file__).parents[2] / "engine" / "cache.py").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "engine" / "caches" / "prefix.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_recorded_steps_read_it(model: DiffusionGemma, tokens: list[int]) -> Non
 
 
 def test_an_engine_keeps_what_its_network_says(model: DiffusionGemma) -> None:
-    from engine.config_json import read_sampler_config
-    from engine.gemma_chat import prompts_of
+    from engine.checkpoints.config_json import read_sampler_config
+    from engine.checkpoints.open_tokenizer import prompts_of
 
     tokenizer, network = open_tokenizer(EMBEDDED), GraphedGemma(model, FP8)
     prompts = prompts_of(EMBEDDED, tokenizer)

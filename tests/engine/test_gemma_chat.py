@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.checkpoints.config_json import write_configs
+from engine.checkpoints.open_tokenizer import open_tokenizer, prompts_of
 from engine.config import PromptConfig, SamplerConfig
-from engine.config_json import write_configs
 from engine.errors import UnsupportedModel
-from engine.gemma_chat import GEMMA_PROMPTS, cut, cut_at_suffix, lay_out, prompts_of, rerolled
-from engine.gemma_tokenizer import GemmaTokenizer
 from engine.inprocess import load_engine
-from engine.open_tokenizer import open_tokenizer
 from engine.request import Canvas, CanvasToken, DenoiseRequest, Prompt, Snippet, Step, Stop
-from engine.tokenizer import Tokenizer
+from engine.text.gemma_chat import GEMMA_PROMPTS, cut, cut_at_suffix, lay_out, rerolled
+from engine.text.gemma_tokenizer import GemmaTokenizer
+from engine.text.tokenizer import Tokenizer
 from tests.engine.checkpoints import write_reference_checkpoint
 from tests.engine.gemma import VOCAB, fetch_tokenizer
 
@@ -224,7 +224,7 @@ def test_the_whole_engine_runs_with_it(tmp_path: Path, folder: Path) -> None:
 
 @pytest.mark.network
 def test_the_format_and_the_tokenizer_have_to_agree(tmp_path: Path, gemma: GemmaTokenizer) -> None:
-    from engine.hub import EMBEDDED
+    from engine.checkpoints.hub import EMBEDDED
     from engine.training.recipe import SIZES, model_config
 
     model = model_config(vocab=4096, **SIZES["tiny"])

@@ -7,14 +7,14 @@ import threading
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.weights import load_model
 from engine.config import SamplerConfig
-from engine.denoiser import Plan, denoise
-from engine.graphs import GraphedGemma, attention_by_products, bucket_of, fused_attention
-from engine.model import DiffusionGemma
-from engine.network import Network
-from engine.reading import read
-from engine.weights import load_model
+from engine.denoising.denoiser import Plan, denoise
+from engine.denoising.reading import read
+from engine.networks.graphs import GraphedGemma, attention_by_products, bucket_of, fused_attention
+from engine.networks.model import DiffusionGemma
+from engine.networks.network import Network
 from tests.engine.checkpoints import write_reference_checkpoint
 
 IDS = torch.randint(0, 120, (300,), generator=torch.Generator().manual_seed(0)).tolist()

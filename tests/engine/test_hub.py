@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import hub
+from engine.checkpoints import hub
 from engine.errors import ModelNotFound
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

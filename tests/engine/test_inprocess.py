@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import prefill
+from engine.caches import prefill
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
 from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop

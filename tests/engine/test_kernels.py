@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import sampler
+from engine.denoising import sampler
 from engine.kernels import choice
 from engine.kernels.grouped import INTERPRETED, Tile, grouped_matmul, quantised_matmul
-from engine.moe import Groups, run_experts
+from engine.networks.moe import Groups, run_experts
 from engine.quant.weight import Code, QuantisedWeight, pack_nibbles, quantise
 
 EXPERTS, OUT, WIDTH, TOKENS, TOP = 6, 40, 96, 21, 3

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.line_end import LineEnd
-from engine.tokenizer import Tokenizer
+from engine.causal.line_end import LineEnd
+from engine.text.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(Path(engine.__file__).parent / "models" / "embedded")
 

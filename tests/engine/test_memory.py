@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import hub
-from engine.cache import PrefixCache
+from engine.caches.prefix import PrefixCache
+from engine.checkpoints import hub
+from engine.checkpoints.headers import read_header
+from engine.checkpoints.memory import Holding, cache_bytes, examine, holding_for
+from engine.checkpoints.plan import FORMS
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
-from engine.headers import read_header
-from engine.memory import Holding, cache_bytes, examine, holding_for
-from engine.quant.plan import FORMS
-from engine.weights import load_model
 from tests.engine.checkpoints import write_reference_checkpoint
 from tests.engine.quantised import write_compressed, write_modelopt, write_plain
 
@@ -61,9 +61,9 @@ def test_a_model_is_held_in_the_best_form_that_fits(tmp_path: Path, monkeypatch:
     write_plain(tmp_path)
     assert holding_for(tmp_path) == Holding()  # no GPU here
     least = min(need.least for need in examine(str(tmp_path)).needs)
-    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", least + (1 << 30)))
+    monkeypatch.setattr("engine.checkpoints.memory.this_device", lambda: ("a GPU", least + (1 << 30)))
     assert holding_for(tmp_path) == Holding(form="int4", fp8_prefixes=True)
-    monkeypatch.setattr("engine.memory.this_device", lambda: ("a GPU", 1 << 20))
+    monkeypatch.setattr("engine.checkpoints.memory.this_device", lambda: ("a GPU", 1 << 20))
     with pytest.raises(UnsupportedModel, match="GB of GPU memory; a GPU has"):
         holding_for(tmp_path)
 
@@ -109,12 +109,12 @@ def test_a_truncated_checkpoint_is_found_out_from_its_header(tmp_path: Path) -> 
 
 def test_the_26b_with_4_bit_experts_and_a_prefix_of_8k(tmp_path: Path) -> None:
     """The published config, and headers as they would be: what the issue of fitting on a GPU is about."""
-    from engine.config_json import model_config
-    from engine.headers import StoredTensor
-    from engine.memory import _need
-    from engine.quant.names import stored_name
-    from engine.quant.plan import make_plan
-    from engine.weights import empty_model, state_shapes
+    from engine.checkpoints.config_json import model_config
+    from engine.checkpoints.headers import StoredTensor
+    from engine.checkpoints.memory import _need
+    from engine.checkpoints.names import stored_name
+    from engine.checkpoints.plan import make_plan
+    from engine.checkpoints.weights import empty_model, state_shapes
 
     config = model_config(PUBLISHED, "published")
     shapes, end, stored = state_shapes(empty_model(config)), 0, []

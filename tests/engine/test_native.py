@@ -14,19 +14,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.continuation import Continuation
-from engine.hardware import fastest
-from engine.matrix import Matrix
-from engine.model import DiffusionGemma
+from engine.caches.continuation import Continuation
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.weights import load_model
+from engine.denoising.reading import read
+from engine.denoising.sampler import OFF, choose
 from engine.native import library, sampling, why_not
-from engine.native.gemma import NativeGemma, can_run
 from engine.native.matrix import NativeMatrix
-from engine.network import Network
-from engine.packed import PackedGemma
-from engine.reading import read
-from engine.sampler import OFF, choose
-from engine.weights import load_model
+from engine.networks.hardware import fastest
+from engine.networks.matrix import Matrix
+from engine.networks.model import DiffusionGemma
+from engine.networks.native import NativeGemma, can_run
+from engine.networks.network import Network
+from engine.networks.packed import PackedGemma
 from tests.engine.checkpoints import write_reference_checkpoint
 
 SHAPE: dict[str, Any] = {
@@ -332,7 +332,7 @@ def test_where_there_is_a_compiler_it_was_built() -> None:
 def test_without_the_library_the_model_runs_in_torch(
     model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.hardware.library", lambda: None)
+    monkeypatch.setattr("engine.networks.hardware.library", lambda: None)
     assert isinstance(fastest(model), PackedGemma)
 
 

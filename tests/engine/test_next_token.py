@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine import next_token
+from engine.causal import next_token
+from engine.causal.next_token import ENDS, Around, Open, log_probabilities
+from engine.causal.ngram_cache import NgramCache
 from engine.native import library, why_not
-from engine.next_token import ENDS, Around, Open, log_probabilities
-from engine.ngram_cache import NgramCache
 
 VOCAB = 64
 BEFORE = [2, 10, 11, 12, 13]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine import ngram_cache
+from engine.causal import ngram_cache
+from engine.causal.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, WIDER_WEIGHT, NgramCache
 from engine.native import library, why_not
-from engine.ngram_cache import BASE_WEIGHT, LONGEST, SHORTEST, WIDER_WEIGHT, NgramCache
 from tests.engine.mixing import interpolate
 
 VOCAB = 12

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.folded import can_fold
-from engine.model import DiffusionGemma
-from engine.network import Network
-from engine.packed import PackedGemma
-from engine.weights import load_model
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.weights import load_model
+from engine.networks.folded import can_fold
+from engine.networks.model import DiffusionGemma
+from engine.networks.network import Network
+from engine.networks.packed import PackedGemma
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 DENSE: dict[str, Any] = {"num_experts": 1, "top_k_experts": 1}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.weights import load_model
 from engine.config import SamplerConfig
-from engine.denoiser import Plan, denoise
-from engine.model import DiffusionGemma
+from engine.denoising.denoiser import Plan, denoise
+from engine.denoising.sampler import draw_like_reference
+from engine.networks.model import DiffusionGemma
 from engine.request import Stop
-from engine.sampler import draw_like_reference
-from engine.weights import load_model
 from tests.engine.checkpoints import REFERENCE_TEXT, write_reference_checkpoint
 
 CANVAS = 16

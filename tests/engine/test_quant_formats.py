@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint, EngineError, UnsupportedModel
-from engine.model import DiffusionGemma
-from engine.quant.weight import Code, QuantisedLinear, QuantisedWeight
-from engine.weights import load_model
+from engine.networks.linear import QuantisedLinear
+from engine.networks.model import DiffusionGemma
+from engine.quant.weight import Code, QuantisedWeight
 from tests.engine.quantised import Values, write_compressed, write_modelopt, write_plain
 
 WRITERS: dict[str, tuple[Callable[[Path], Values], Code]] = {
@@ -102,7 +103,7 @@ def test_rows_are_quantised_alike_however_they_are_cut(
 ) -> None:
     write_plain(tmp_path)
     whole = load_model(tmp_path, form="int4").state_dict()
-    monkeypatch.setattr("engine.weights.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("engine.checkpoints.weights.CHUNK_BYTES", 1000)
     cut = load_model(tmp_path, form="int4").state_dict()
     assert whole.keys() == cut.keys()
     for name, tensor in whole.items():

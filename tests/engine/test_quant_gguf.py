@@ -11,13 +11,13 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 
-from engine.config_json import read_model_config
+from engine.checkpoints.config_json import read_model_config
+from engine.checkpoints.gguf import gguf_name
+from engine.checkpoints.weights import empty_model, load_model, state_shapes
 from engine.errors import BrokenCheckpoint, UnsupportedModel
-from engine.model import DiffusionGemma
+from engine.networks.model import DiffusionGemma
 from engine.quant.blocks import BLOCKS, unpack
-from engine.quant.gguf import gguf_name
 from engine.quant.weight import QuantisedWeight
-from engine.weights import empty_model, load_model, state_shapes
 from tests.engine.quantised import write_plain
 
 WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 64, "moe_intermediate_size": 32}

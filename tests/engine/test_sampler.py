@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from engine import sampler
 from engine.config import SamplerConfig
+from engine.denoising import sampler
 
 
 def test_temperature_falls_linearly_from_t_max_towards_t_min() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine import middles
+from engine.causal import middles
 from engine.inprocess import InProcessEngine, load_engine
 from engine.native import library, why_not
-from engine.native.gemma import NativeGemma
+from engine.networks.native import NativeGemma
 from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
 
 TEXT = '''

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import store
+from engine.checkpoints import store
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound
 from tests.engine.test_hub import FILES, requests
 

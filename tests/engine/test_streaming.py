@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from engine.weights import load_model
+from engine.checkpoints.weights import load_model
 from tests.engine.checkpoints import write_reference_checkpoint
 
 EXPERTS = 128
@@ -17,7 +17,7 @@ PROBE = """
 import resource, sys
 from pathlib import Path
 import torch
-import engine.weights as weights
+import engine.checkpoints.weights as weights
 weights.CHUNK_BYTES = 1 << 20
 folder = Path(sys.argv[1])
 weights.load_model(Path(sys.argv[2]), device="meta")  # what is imported and warmed up is not what is measured
@@ -48,7 +48,7 @@ def test_the_host_never_holds_more_than_a_chunk(tmp_path: Path) -> None:
 
 
 def test_128_experts_top_8_compute_what_the_reference_does(tmp_path: Path) -> None:
-    from engine.cache import PrefixCache, encode_prefix, over_cache
+    from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
 
     reference = write_reference_checkpoint(
         tmp_path, num_experts=EXPERTS, top_k_experts=8, moe_intermediate_size=16, shards=True

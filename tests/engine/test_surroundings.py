@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.ngram_cache import BASE_WEIGHT, WIDER_WEIGHT
+from engine.causal.ngram_cache import BASE_WEIGHT, WIDER_WEIGHT
+from engine.causal.surroundings import Surroundings
 from engine.request import Prompt
-from engine.surroundings import Surroundings
 
 OWN = list(range(1000, 1010))
 BEGINS_LINE = np.arange(1010) == ord("\n")

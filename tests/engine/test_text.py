@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.checkpoints.hub import EMBEDDED
 from engine.config import PromptConfig
+from engine.denoising.typed import Typed
 from engine.errors import BrokenCheckpoint, UnsupportedModel
-from engine.hub import EMBEDDED
-from engine.prompts import lay_out
 from engine.request import Prompt, Snippet
-from engine.special import Special
-from engine.tokenizer import Tokenizer
-from engine.typed import Typed
+from engine.text.prompts import lay_out
+from engine.text.special import Special
+from engine.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

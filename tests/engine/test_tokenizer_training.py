@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from engine.special import Special
+from engine.text.special import Special
 from engine.training import tokenizer as training
 from engine.training.tokenizer import SPECIAL_TOKENS, Tokenizer
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.hub import EMBEDDED
+from engine.checkpoints.open_tokenizer import open_tokenizer
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint
-from engine.hub import EMBEDDED
-from engine.model import DiffusionGemma
-from engine.open_tokenizer import open_tokenizer
-from engine.special import Special
+from engine.networks.model import DiffusionGemma
+from engine.text.special import Special
 from engine.training.average import average
 from engine.training.data import CANVAS_AREA, SEQUENCE, Shards, batches, make_batch, noise_levels, shift
 from engine.training.export import export
@@ -24,7 +25,6 @@ from engine.training.pack import UNUSED
 from engine.training.recipe import SIZES, Recipe, initialise, model_config
 from engine.training.train import run
 from engine.training.trainer import State, Trainer
-from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 VOCAB = 4096

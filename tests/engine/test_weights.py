@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.cache import PrefixCache, encode_prefix, over_cache
-from engine.config_json import read_model_config, read_prompt_config, read_sampler_config
+from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
+from engine.checkpoints.config_json import read_model_config, read_prompt_config, read_sampler_config
+from engine.checkpoints.weights import load_model
 from engine.errors import BrokenCheckpoint, EngineError, UnsupportedModel
-from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint, write_reference_checkpoint
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.half_typed import typed_before
+from engine.text.half_typed import typed_before
 from infill.document import Document
 from infill.errors import InvalidHole
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.audience import Fate
+from engine.checkpoints.store import CONFIG_VARIABLE, chosen_model
 from engine.service.lifecycle import running
 from engine.service.place import FOLDER_VARIABLE, Place
-from engine.store import CONFIG_VARIABLE, chosen_model
 from lsp.commands.model import wanted_model
 from tests.engine.checkpoints import write_own_checkpoint
 from tests.engine.service.harness import answer, client, own_place

@@ -20,7 +20,7 @@ from tests.lsp.cli_harness import run_cli
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """So that these tests depend neither on how the project was installed nor on a model."""
     monkeypatch.setenv("INFILL_RUNTIME_DIR", str(tmp_path))  # no engine of another test's
-    monkeypatch.setattr("engine.hub.resolve", lambda model: "some/folder")
+    monkeypatch.setattr("engine.checkpoints.hub.resolve", lambda model: "some/folder")
     wanted = ["rich>=13.7", "torch>=2.11", "pytest-absent>=1; extra == 'never'"]
     monkeypatch.setattr("lsp.commands.doctor.metadata.requires", lambda name: wanted)
 

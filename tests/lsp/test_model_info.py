@@ -28,7 +28,7 @@ def test_the_table_is_for_people(
 ) -> None:
     write_reference_checkpoint(tmp_path)
     capsys.readouterr()
-    monkeypatch.setattr("engine.memory.this_device", lambda: ("A GPU", 80 * 10**9))
+    monkeypatch.setattr("engine.checkpoints.memory.this_device", lambda: ("A GPU", 80 * 10**9))
     assert main(["model", "info", str(tmp_path)]) == Exit.OK
     shown = capsys.readouterr().out
     assert "stored as float32" in shown
@@ -39,7 +39,7 @@ def test_no_form_fits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_reference_checkpoint(tmp_path)
-    monkeypatch.setattr("engine.memory.this_device", lambda: ("A toy", 10**6))
+    monkeypatch.setattr("engine.checkpoints.memory.this_device", lambda: ("A toy", 10**6))
     assert main(["model", "info", str(tmp_path)]) == Exit.NO_SUGGESTION
     assert "no form fits" in capsys.readouterr().out
 

@@ -10,15 +10,15 @@ from typing import cast
 import pytest
 import torch
 
-from engine.attention import Attend
+from engine.checkpoints.weights import load_model
 from engine.errors import EngineError
 from engine.inprocess import InProcessEngine, load_engine
-from engine.network import Network
-from engine.packed import PackedGemma
+from engine.networks.attention import Attend
+from engine.networks.network import Network
+from engine.networks.packed import PackedGemma
 from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
 from engine.service.batching import Batch, BatchedNetwork
 from engine.service.lanes import Lane, lanes_of
-from engine.weights import load_model
 from tests.engine.checkpoints import write_own_checkpoint
 from tests.engine.service.harness import until
 from tests.fakes.engine import ScriptedEngine

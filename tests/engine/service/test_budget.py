@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.inprocess import load_engine
-from engine.network import Network
+from engine.networks.network import Network
 from engine.service.budget import Budget, SharedPool
 from tests.engine.checkpoints import write_own_checkpoint
 

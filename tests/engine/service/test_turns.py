@@ -13,10 +13,10 @@ from typing import cast
 import pytest
 import torch
 
-from engine.attention import Attend
 from engine.inprocess import load_engine
-from engine.native.gemma import NativeGemma
-from engine.network import Network
+from engine.networks.attention import Attend
+from engine.networks.native import NativeGemma
+from engine.networks.network import Network
 from engine.request import Decoding, DenoiseRequest, Engine, Priority, Prompt, Step
 from engine.service import turns as module
 from engine.service.lanes import Lane, lanes_of

@@ -1,0 +1,1 @@
+"""Writing and scoring with the causal direction, left to right, and what the text around has to say in it."""
