@@ -27,7 +27,7 @@ from engine.checkpoints.config_json import (
 )
 from engine.checkpoints.hub import EMBEDDED
 from engine.inprocess import InProcessEngine, load_engine
-from infill.document import Document
+from infill.code.document import Document
 from infill.evaluate.holes import KINDS, Hole, cut_holes
 from infill.evaluate.metrics import edit_similarity, mean, percentile
 from infill.ignore import IgnoreRules

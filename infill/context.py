@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from engine.request import EngineInfo, Prompt, Snippet
 from engine.text.half_typed import typed_before
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.indentation import indent_of, width
+from infill.code.lines import line_start, next_line_start, with_line_feeds
 from infill.hole import Hole
-from infill.indentation import indent_of, width
-from infill.lines import line_start, next_line_start, with_line_feeds
 from infill.snippets import select
 
 _CLOSERS = tuple(")]}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from infill.brackets import Mark, is_open, unmatched_closers
-from infill.indentation import indent_of, width
+from infill.code.brackets import Mark, is_open, unmatched_closers
+from infill.code.indentation import indent_of, width
 
 Imbalance = Callable[[str], int]
 """How many brackets and quotes more lack a partner with this text in the hole; see `brackets.Balance`."""

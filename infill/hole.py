@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from engine.request import CANVAS_LENGTHS
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.indentation import indent_of, indent_unit, width
+from infill.code.languages import LANGUAGES
+from infill.code.lines import line_end, line_start, previous_line
 from infill.errors import InvalidHole
-from infill.indentation import indent_of, indent_unit, width
-from infill.languages import LANGUAGES
-from infill.lines import line_end, line_start, previous_line
 
 _CHARS_PER_TOKEN = 3  # of source code, on the short side, so that a span's canvas is rather too long
 _SEARCH_LINES = 40  # how far above the cursor the line that opens its block may be

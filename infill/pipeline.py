@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from engine.request import Canvas, Decoding, DenoiseRequest, Engine, Step, Stop
-from infill.blame import Hurt
-from infill.brackets import Balance
 from infill.checks import Verdict, check_confidence
+from infill.code.brackets import Balance
+from infill.code.document import Document
 from infill.context import build_context
-from infill.document import Document
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
 from infill.outcomes import Candidate, Outcome, better_of, judged, sound_first
 from infill.postprocess import Kept, postprocess
-from infill.repair import repair_suggestion
+from infill.repair.blame import Hurt
+from infill.repair.repair import repair_suggestion
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 
 

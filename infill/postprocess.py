@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from engine.request import Canvas
-from infill.brackets import Balance, inserted_marks
 from infill.checks import (
     Number,
     Verdict,
@@ -21,6 +20,10 @@ from infill.checks import (
     check_suffix,
     check_word,
 )
+from infill.code.brackets import Balance, inserted_marks
+from infill.code.document import Document
+from infill.code.indentation import indent_unit, reindent
+from infill.code.lines import line_end, line_number, line_start, newline_of, with_line_feeds
 from infill.context import Context
 from infill.cuts import (
     Imbalance,
@@ -32,10 +35,7 @@ from infill.cuts import (
     trim_overlap,
     trim_repeated_lines,
 )
-from infill.document import Document
 from infill.hole import Hole, HoleKind
-from infill.indentation import indent_unit, reindent
-from infill.lines import line_end, line_number, line_start, newline_of, with_line_feeds
 from infill.request import Reason
 
 _LINES_ABOVE = 10

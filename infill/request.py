@@ -22,8 +22,8 @@ class FillRequest:
     `decoding` chooses how the middle comes about; None is what the model does best. `avoid` is what a
     suggestion had better not hold; whether it does is for the caller to look at.
     A suggestion the model is less sure of than `min_confidence`, 0 to 1, is turned down. With `repair` one
-    with which the text does not parse is mended where that is possible (see `infill.repair`), and turned down
-    where it is not. `lenient` lets those pass whose surroundings do not parse either.
+    with which the text does not parse is mended where that is possible (see `infill.repair.repair`), and
+    turned down where it is not. `lenient` lets those pass whose surroundings do not parse either.
 
     Raises:
         InvalidRequest: `min_confidence` is out of its range.
@@ -77,7 +77,7 @@ class Suggestion:
     `start` lies before the request's offset where a word or punctuation at the cursor was healed; the
     text from `start` to the offset is then how `text` begins. `confidence` is the mean probability of the
     tokens behind that, 0 to 1. `repaired` says what was done to make the text parse: one of the values of
-    `infill.mechanical.How`.
+    `infill.repair.mechanical.How`.
     """
 
     text: str

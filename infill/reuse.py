@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from engine.request import DenoiseRequest, Layout, Segment
 from engine.text.half_typed import in_word
-from infill.document import Document
-from infill.indentation import indent_of, indent_unit
-from infill.languages import LANGUAGES
-from infill.lines import line_end, line_start, newline_of, with_line_feeds
+from infill.code.document import Document
+from infill.code.indentation import indent_of, indent_unit
+from infill.code.languages import LANGUAGES
+from infill.code.lines import line_end, line_start, newline_of, with_line_feeds
 from infill.pipeline import Shape
 from infill.request import Suggestion
 

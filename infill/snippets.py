@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.request import Snippet
-from infill.lines import with_line_feeds
+from infill.code.lines import with_line_feeds
 
 _SHOWN_SHARE = 0.8  # of its lines, for a snippet to be one the prompt shows already
 _LEAST_LINE_CHARS = 3  # what is shorter, a bracket say, is shown everywhere

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from engine.request import CANVAS_LENGTHS, Engine
-from infill.document import Document
+from infill.code.document import Document
 from infill.hole import canvas_tokens, choose_hole
 from infill.pipeline import OnStep, fill_all
 from infill.request import FillRequest, Rejected, Suggestion

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.request import Canvas, Step
-from infill.lines import with_line_feeds
-from infill.markers import Marker
+from infill.code.lines import with_line_feeds
+from infill.marked.markers import Marker
 from infill.pipeline import Progress
 from lsp.convert import range_of
 from lsp.documents import OpenDocument

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lsprotocol import types
 
-from infill.lines import with_line_feeds
+from infill.code.lines import with_line_feeds
 from infill.request import Suggestion
 from lsp.documents import Change, OpenDocument
 from lsp.lines import Encoding, Lines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.reuse import Memory
 from lsp.lines import Encoding, Lines
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lsprotocol import types
 
-from infill.markers import find_markers
+from infill.marked.markers import find_markers
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import apply, fill_at, fill_markers, rewrite

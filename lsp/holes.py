@@ -15,9 +15,9 @@ from typing import TypeVar
 from lsprotocol import types
 
 from engine.request import Engine
-from infill.document import Document
-from infill.joint import Holes, Wish, fill_holes
-from infill.markers import Marker, find_markers
+from infill.code.document import Document
+from infill.marked.joint import Holes, Wish, fill_holes
+from infill.marked.markers import Marker, find_markers
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.canvas import CanvasView

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.request import EngineInfo, Snippet
-from infill.document import Document
+from infill.code.document import Document
 from infill.ignore import IGNORE_FILES
 from infill.workspace.gather import Place, gather
 from infill.workspace.index import Index, Scanned

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from lsprotocol import types
 
-from infill.document import Document
+from infill.code.document import Document
 from lsp.documents import Documents
 
 NOTEBOOK_SYNC = types.NotebookDocumentSyncOptions(

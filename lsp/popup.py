@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lsprotocol import types
 
-from infill.lines import line_end, line_start, with_line_feeds
+from infill.code.lines import line_end, line_start, with_line_feeds
 from infill.request import Suggestion
 from lsp.convert import inline_item
 from lsp.offers import command_for

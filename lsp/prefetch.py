@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.reuse import after_enter
 from lsp.documents import OpenDocument
 from lsp.snapshot import Asked

@@ -6,7 +6,7 @@ import threading
 
 from lsprotocol import types
 
-from infill.markers import find_markers
+from infill.marked.markers import find_markers
 from lsp.actions import Place, disabled, tag_generated
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument

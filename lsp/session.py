@@ -16,7 +16,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from infill.languages import PLAIN
+from infill.code.languages import PLAIN
 from lsp.checker import Checker
 from lsp.documents import Documents
 from lsp.early import is_alive

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.request import Suggestion
 from lsp.convert import Selected, offset_of
 from lsp.documents import OpenDocument

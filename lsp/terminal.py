@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.request import CanvasToken
-from infill.lines import line_number
+from infill.code.lines import line_number
 
 CONTEXT_LINES = 5
 """Lines of code shown before and after the hole."""

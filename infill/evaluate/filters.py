@@ -21,8 +21,8 @@ from typing import Any
 
 from engine.request import Engine
 from infill import postprocess
-from infill.brackets import marks, mismatches
-from infill.document import Document
+from infill.code.brackets import marks, mismatches
+from infill.code.document import Document
 from infill.evaluate.holes import Hole, cut_holes
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected

@@ -30,9 +30,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from infill.damage import python_error
 from infill.evaluate.fixes_functions import Function, Token, tokens
 from infill.fixes.edit import Edit
+from infill.repair.damage import python_error
 
 SYNTAX = ("bracket", "colon", "quote", "indent", "half-typed")
 TOKENS = ("name", "misspelt", "operator", "literal", "arguments", "negation", "self", "await")

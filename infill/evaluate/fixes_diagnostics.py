@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine
-from infill.document import Document
+from infill.code.document import Document
 from infill.evaluate.fixes_bugs import Bug
 from infill.evaluate.metrics import percentile, share
 from infill.fixes.diagnostic import fix_diagnostic

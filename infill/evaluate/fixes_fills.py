@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from engine.request import Engine
-from infill.damage import python_error
 from infill.evaluate.holes import Hole, cut_holes, parses
 from infill.evaluate.metrics import percentile, share
 from infill.evaluate.records import Records
 from infill.pipeline import fill_text
+from infill.repair.damage import python_error
 from infill.request import FillRequest, Reason, Rejected, Suggestion
 
 

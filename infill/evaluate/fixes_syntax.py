@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine
-from infill.damage import python_error
-from infill.document import Document
+from infill.code.document import Document
 from infill.evaluate.fixes_bugs import Bug
 from infill.evaluate.metrics import share
 from infill.fixes.syntax import fix_syntax
+from infill.repair.damage import python_error
 
 _NOT_CANCELLED = threading.Event()
 

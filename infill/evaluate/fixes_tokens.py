@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine, ScoreRequest
-from infill.document import Document
+from infill.code.document import Document
 from infill.evaluate.fixes_bugs import Bug
 from infill.evaluate.fixes_functions import Function, tokens
 from infill.evaluate.metrics import share

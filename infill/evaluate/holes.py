@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.errors import InfillError
 from infill.ignore import IgnoreRules
 from infill.workspace.gather import Place

@@ -9,8 +9,8 @@ import threading
 from dataclasses import replace
 
 from engine.request import CANVAS_LENGTHS, DenoiseRequest, Engine, ScoreRequest, Segment
+from infill.code.document import Document
 from infill.context import build_context
-from infill.document import Document
 from infill.evaluate.holes import Hole
 from infill.evaluate.score import Fill, put
 from infill.hole import choose_hole

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.request import Engine
-from infill.document import Document
+from infill.code.document import Document
 from infill.pipeline import fill
 from infill.request import FillRequest
 

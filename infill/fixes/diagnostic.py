@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 
 from engine.request import Engine, Segment
-from infill.damage import damage
-from infill.document import Document, Span
+from infill.code.document import Document, Span
+from infill.code.lines import line_end, line_start, with_line_feeds
 from infill.fixes.edit import Edit, Ranked, prompt_around, rank, window
 from infill.fixes.names import alike, names_in_scope
 from infill.fixes.syntax import fix_syntax
-from infill.lines import line_end, line_start, with_line_feeds
-from infill.renoise import denoised
+from infill.repair.damage import damage
+from infill.repair.renoise import denoised
 
 _LONGEST_CHARS = 160
 """A node of more is not written anew: what is said about a whole function says little about a place in it."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.request import Engine, EngineInfo, Prompt, ScoreRequest
+from infill.code.document import Document
+from infill.code.lines import line_end, line_start, with_line_feeds
 from infill.context import prefix_start, suffix_end
-from infill.document import Document
-from infill.lines import line_end, line_start, with_line_feeds
 
 _GROUP_CHARS = 160
 """How far apart edits may be that are compared over the same lines: what is scored costs its length."""

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from infill.code.indentation import indent_of, indent_unit
 from infill.fixes.edit import Edit
-from infill.indentation import indent_of, indent_unit
 
 _TOKEN = re.compile(r"\w+|\"\"\"|'''|==|!=|<=|>=|->|\*\*|//|[^\w\s]")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}

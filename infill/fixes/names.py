@@ -10,7 +10,7 @@ import difflib
 import re
 from collections import Counter
 
-from infill.document import Document, Leaf
+from infill.code.document import Document, Leaf
 
 _SCOPES = re.compile(
     r"(?:function|method)_(?:definition|declaration|item)|arrow_function|lambda|func_literal|closure_expression"

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infill.damage import python_error
-from infill.document import Document
-from infill.indentation import indent_of, width
+from infill.code.document import Document
+from infill.code.indentation import indent_of, width
+from infill.repair.damage import python_error
 
 _JOINS = re.compile(r"[)\]}]|(?:elif|else|except|finally|catch|case)\b|\"\"\"|'''")
 """What at a line's beginning goes on with the piece above."""

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Iterator
 
 from engine.request import Engine
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.lines import line_end
 from infill.fixes.edit import Edit
 from infill.fixes.pieces import Piece
-from infill.lines import line_end
 from infill.pipeline import fill_all
 from infill.request import FillRequest, Rejected
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infill.document import Document, Leaf
+from infill.code.document import Document, Leaf
 from infill.fixes.edit import Edit
 from infill.fixes.names import alike, counts, is_builtin, names_in_scope, scope_of
 

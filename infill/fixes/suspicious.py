@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.request import Engine, Reading, ReadRequest
-from infill.document import Document
+from infill.code.document import Document
 from infill.fixes.edit import Edit, prompt_around, rank
 from infill.fixes.pieces import broken_pieces
 from infill.fixes.silence import is_silenced, silenced_lines

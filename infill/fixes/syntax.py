@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from engine.request import Engine, Segment
-from infill.damage import python_error
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.lines import line_end, line_start
 from infill.fixes.edit import Edit, Ranked, prompt_around, rank
 from infill.fixes.mistakes import edits
 from infill.fixes.pieces import Piece, broken_pieces, faulty_lines
 from infill.fixes.rest import rests
-from infill.lines import line_end, line_start
-from infill.renoise import denoised
+from infill.repair.damage import python_error
+from infill.repair.renoise import denoised
 
 _TRIED = 900
 _RANKED = 60

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from infill.code.languages import PLAIN, language_of
 from infill.ignore import IgnoreRules
-from infill.languages import PLAIN, language_of
 
 LARGEST_BYTES = 400_000
 """Of a file; a larger one is generated, or data."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from engine.request import Snippet
 from engine.text.half_typed import in_word
-from infill.document import Document
-from infill.utf8 import encode
+from infill.code.document import Document
+from infill.code.utf8 import encode
 from infill.workspace.definitions import Definition
 from infill.workspace.imports import MOST_IMPORTS, Import, imports
 from infill.workspace.index import Entry, Index

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infill.code.languages import language_of
+from infill.code.syntax import grammar, parse
 from infill.ignore import IgnoreRules
-from infill.languages import language_of
-from infill.syntax import grammar, parse
 from infill.workspace.definitions import Definition, definitions
 from infill.workspace.files import is_code, is_source, read, walk
 from infill.workspace.imports import Import, imports

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from infill.lines import with_line_feeds
+from infill.code.lines import with_line_feeds
 from infill.workspace.files import read
 from infill.workspace.gather import Place, own_imports
 from infill.workspace.index import Entry, Index

@@ -109,11 +109,11 @@ def check(
         CommandError: we have no grammar for it.
         EngineError: the engine cannot serve it.
     """
-    from infill.document import Document
+    from infill.code.document import Document
+    from infill.code.languages import language_of
     from infill.fixes.diagnostic import title
     from infill.fixes.pieces import broken_pieces
     from infill.fixes.suspicious import find_doubts
-    from infill.languages import language_of
 
     document = Document(source.text, language or language_of(source.name))
     if document.tree is None:

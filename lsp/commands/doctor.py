@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.request import Engine
-from infill.document import Document
-from infill.languages import LANGUAGES, Language
+from infill.code.document import Document
+from infill.code.languages import LANGUAGES, Language
 from infill.pipeline import fill_text
 from infill.request import FillRequest
 from lsp.commands.errors import Exit

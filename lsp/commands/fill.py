@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.request import Engine
+from infill.code.languages import language_of
 from infill.ignore import secret_file
-from infill.languages import language_of
 from infill.pipeline import Progress, fill_text
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.commands.errors import CommandError, Exit

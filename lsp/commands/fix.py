@@ -30,7 +30,7 @@ from lsp.lines import Encoding, Lines
 
 if TYPE_CHECKING:
     from engine.request import Engine
-    from infill.document import Document
+    from infill.code.document import Document
     from infill.fixes.edit import Ranked
     from lsp.cli import Subparsers
 
@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         CommandError: the input is bad or the result cannot be written.
         EngineError: the model cannot be loaded or cannot serve the request.
     """
-    from infill.document import Document
-    from infill.languages import language_of
+    from infill.code.document import Document
+    from infill.code.languages import language_of
     from lsp.commands.model import open_engine
 
     path, span = _parse_target(arguments.target)

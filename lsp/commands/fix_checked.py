@@ -10,7 +10,7 @@ from lsp.commands.errors import CommandError
 
 if TYPE_CHECKING:
     from engine.request import Engine
-    from infill.document import Document
+    from infill.code.document import Document
     from infill.fixes.edit import Ranked
 
 _TRIED = 8  # candidates for one complaint, each a run of the checker

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from lsprotocol import types
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.fixes.suspicious import Doubt, find_doubts
 from lsp.documents import OpenDocument
 from lsp.quick_fixes import diagnostic_of

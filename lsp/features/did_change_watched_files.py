@@ -10,8 +10,8 @@ import logging
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from infill.code.languages import LANGUAGES
 from infill.ignore import IGNORE_FILES
-from infill.languages import LANGUAGES
 from infill.project_config import FILE_NAME
 from lsp.session import InfillServer
 from lsp.workspace import path_of

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from engine.errors import EngineError
-from infill.markers import Marker, find_markers
+from infill.marked.markers import Marker, find_markers
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import Edit, fill_at, fill_markers

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tree_sitter import Node
 
-import infill.section
+import infill.code.section
+from infill.code.syntax import leaves
 from infill.pipeline import fill_text
 from infill.request import FillRequest, Reason, Rejected, Suggestion
-from infill.syntax import leaves
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import added, check, request_for
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infill.brackets import Balance, is_open, marks, mismatches, unmatched_closers
-from infill.document import Document
+from infill.code.brackets import Balance, is_open, marks, mismatches, unmatched_closers
+from infill.code.document import Document
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from engine.request import EngineInfo
+from infill.code.document import Document
 from infill.context import build_context, prefix_start, suffix_end
-from infill.document import Document
 from infill.hole import choose_hole
 from tests.infill.marked import request_for
 

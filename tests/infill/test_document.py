@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Tree
 
-import infill.section
-import infill.syntax
-import infill.utf8
-from infill.document import Document
-from infill.languages import LANGUAGES, PLAIN, language_of
-from infill.syntax import grammar
-from infill.utf8 import Utf8Index, encode
+import infill.code.section
+import infill.code.syntax
+import infill.code.utf8
+from infill.code.document import Document
+from infill.code.languages import LANGUAGES, PLAIN, language_of
+from infill.code.syntax import grammar
+from infill.code.utf8 import Utf8Index, encode
 
 AWKWARD = [
     "a",
@@ -119,7 +119,7 @@ def test_the_old_tree_is_moved_before_it_is_parsed_again(
 
     def spy(*args: Any) -> Tree | None:
         olds.append(args[2])
-        return infill.syntax.parse(*args)
+        return infill.code.syntax.parse(*args)
 
     monkeypatch.setattr(infill.section, "parse", spy)
     document.edit(at, end, new)
@@ -227,7 +227,7 @@ def test_snapshot_hands_its_tree_back(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.start()
     thread.join()
     olds: list[object] = []
-    real = infill.syntax.parse
+    real = infill.code.syntax.parse
 
     def spy(*args: object) -> Tree | None:
         olds.append(args[2])
@@ -258,7 +258,7 @@ class FailingParses:
 
     def __call__(self, *args: Any) -> Tree | None:
         self.calls += 1
-        return None if self.calls <= self._failures else infill.syntax.parse(*args)
+        return None if self.calls <= self._failures else infill.code.syntax.parse(*args)
 
 
 def test_a_parse_that_took_too_long_is_tried_again_after_some_edits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ def _count_parses(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     def parse(grammar: Any, source: bytes, *rest: Any) -> Any:
         parsed.append(source)
-        return infill.syntax.parse(grammar, source, *rest)
+        return infill.code.syntax.parse(grammar, source, *rest)
 
     monkeypatch.setattr(infill.section, "parse", parse)
     return parsed

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.fixes.diagnostic import fix_diagnostic, target, title
 from infill.fixes.edit import Edit, rank
 from infill.fixes.names import names_in_scope

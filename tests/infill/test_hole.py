@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.text.half_typed import typed_before
-from infill.document import Document
+from infill.code.document import Document
 from infill.errors import InvalidHole
 from infill.hole import Hole, HoleKind, canvas_tokens, choose_hole, may_span_lines
 from tests.infill.marked import request_for

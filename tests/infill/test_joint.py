@@ -9,9 +9,9 @@ import pytest
 
 from engine.errors import InvalidRequest
 from engine.request import DenoiseRequest, Step
-from infill.document import Document
-from infill.joint import Holes, Wish, fill_holes
-from infill.markers import find_markers
+from infill.code.document import Document
+from infill.marked.joint import Holes, Wish, fill_holes
+from infill.marked.markers import find_markers
 from infill.request import Reason
 from tests.fakes.engine import ScriptedEngine
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infill.document import Document
-from infill.markers import find_markers
+from infill.code.document import Document
+from infill.marked.markers import find_markers
 
 PYTHON = [
     "def f(a):\n    «...»\n",

@@ -12,7 +12,7 @@ import pytest
 import infill.pipeline
 from engine.errors import InvalidRequest
 from engine.request import Canvas, CanvasToken, DenoiseRequest, Step, Stop
-from infill.document import Document
+from infill.code.document import Document
 from infill.errors import InvalidHole
 from infill.pipeline import Progress, fill, fill_text
 from infill.postprocess import postprocess

@@ -8,8 +8,8 @@ import pytest
 
 from engine.request import Canvas
 from infill.checks import check_prefix, check_repetitive
+from infill.code.indentation import reindent
 from infill.cuts import cut_block, drop_last_line, trim_blanks
-from infill.indentation import reindent
 from infill.pipeline import fill_text
 from infill.request import Reason
 from tests.fakes.engine import ScriptedEngine

@@ -7,14 +7,14 @@ import threading
 import pytest
 
 from engine.request import Prompt
-from infill.blame import Blame, Hurt
+from infill.code.document import Document
 from infill.context import build_context
-from infill.damage import damage
-from infill.document import Document
 from infill.hole import choose_hole
-from infill.mechanical import How
 from infill.pipeline import fill_text
-from infill.repair import Repaired, repair, repair_suggestion
+from infill.repair.blame import Blame, Hurt
+from infill.repair.damage import damage
+from infill.repair.mechanical import How
+from infill.repair.repair import Repaired, repair, repair_suggestion
 from infill.request import Reason, Rejected, Suggestion
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.marked import CURSOR, request_for
@@ -114,8 +114,10 @@ def test_a_comment_that_swallows_the_rest_of_the_line_is_cut() -> None:
 def test_what_parses_but_closes_too_much_is_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the parser says of it: the likeliest of several is the first where all are alike."""
     candidates = [(" 1)", How.CLOSED), (' 1"', How.CLOSED), (" 1", How.CUT), (" 12", How.CUT)]
-    monkeypatch.setattr("infill.repair.mechanical", lambda fill: iter(candidates))
-    monkeypatch.setattr("infill.mechanical.damage", lambda document, start, end, new: int(new == " 1 1"))
+    monkeypatch.setattr("infill.repair.repair.mechanical", lambda fill: iter(candidates))
+    monkeypatch.setattr(
+        "infill.repair.mechanical.damage", lambda document, start, end, new: int(new == " 1 1")
+    )
     assert repaired("x = █\ny = 2\n", " 1 1", "(").text == " 1"
 
 
@@ -181,7 +183,7 @@ def test_a_text_is_parsed_once_to_choose_and_to_repair(monkeypatch: pytest.Monke
         tried.append(new)
         return damage(document, start, end, new)
 
-    for module in ("infill.blame.damage", "infill.mechanical.damage"):
+    for module in ("infill.repair.blame.damage", "infill.repair.mechanical.damage"):
         monkeypatch.setattr(module, counted)
     answer = asked("x = █\ny = 1\n", "1 1", "2")
     assert isinstance(answer, Suggestion)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.request import DenoiseRequest, Prompt, Segment
-from infill.document import Document
+from infill.code.document import Document
 from infill.request import Suggestion
 from infill.reuse import Memory, after_enter, renoise
 

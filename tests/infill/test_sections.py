@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import infill.section
-import infill.syntax
-from infill.damage import damage
-from infill.document import Document
-from infill.syntax import leaves
-from infill.utf8 import Utf8Index, encode
+import infill.code.section
+import infill.code.syntax
+from infill.code.document import Document
+from infill.code.syntax import leaves
+from infill.code.utf8 import Utf8Index, encode
+from infill.repair.damage import damage
 
 STATEMENTS = {
     "python": (
@@ -173,7 +173,7 @@ class Parses:
     def __call__(self, *args: Any) -> Any:
         self.bytes += len(args[1])
         self.olds.append(args[2])
-        return infill.syntax.parse(*args)
+        return infill.code.syntax.parse(*args)
 
 
 def test_a_keystroke_in_a_long_file_parses_its_section_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.request import EngineInfo, Snippet
+from infill.code.document import Document
 from infill.context import build_context
-from infill.document import Document
 from infill.hole import choose_hole
 from infill.snippets import select, size
 

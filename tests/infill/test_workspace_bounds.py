@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.ignore import IgnoreRules
 from infill.workspace.gather import Place, gather
 from infill.workspace.index import Index

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.languages import language_of
 from infill.ignore import IgnoreRules
-from infill.languages import language_of
 from infill.workspace.gather import Place, gather, near, used_names
 from infill.workspace.index import Index
 from infill.workspace.similar import OtherText

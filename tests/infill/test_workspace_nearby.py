@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.ignore import IgnoreRules
 from infill.workspace.files import read
 from infill.workspace.gather import Place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infill.syntax import grammar, parse
+from infill.code.syntax import grammar, parse
 from infill.workspace.definitions import MOST_DEFINITIONS, Definition, definitions
 from infill.workspace.imports import Import, imports
 from infill.workspace.resolve import Sought, as_module, sought

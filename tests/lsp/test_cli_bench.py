@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infill.document import Document
+from infill.code.document import Document
 from infill.evaluate.typing import bundled_recording, replay
 from lsp.cli import main
 from tests.engine.checkpoints import write_own_checkpoint

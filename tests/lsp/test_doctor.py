@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from engine.errors import ModelNotFound
-from infill.languages import LANGUAGES
+from infill.code.languages import LANGUAGES
 from lsp.commands.doctor import SAMPLES
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.cli_harness import run_cli

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from infill.languages import LANGUAGES
+from infill.code.languages import LANGUAGES
 from lsp.commands.settings import json_schema
 from lsp.editor_commands import COMMANDS
 

@@ -20,7 +20,7 @@ from operator import attrgetter
 
 from tree_sitter import Node, Tree
 
-from infill.section import Edit, Section
+from infill.code.section import Edit, Section
 
 SPLIT_CHARS = 6000
 """What is longer is cut, where it can be."""

@@ -1,6 +1,6 @@
 """What is wrong with a text's syntax once part of it is replaced, as a number to compare candidates by.
 
-It counts; what to do about it is decided in `infill.repair` and `infill.fixes`.
+It counts; what to do about it is decided in `infill.repair.repair` and `infill.fixes`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import ast
 import re
 import warnings
 
-from infill.document import Document, Span
-from infill.indentation import indent_of
+from infill.code.document import Document, Span
+from infill.code.indentation import indent_of
 
 UNREADABLE = 10**6
 """The damage of a text that takes too long to parse: more than any that is counted."""
@@ -23,7 +23,8 @@ _MOST_CHARS = 20_000  # of a statement whose indentation is looked at, ten milli
 def damage(document: Document, start: int, end: int, new: str) -> int:
     """How many faults the text has with `new` in the place of `start` to `end`; 0 is a text that parses.
 
-    In a long text those of the sections (`infill.sections`) that the edit is in: the others stay as they are.
+    In a long text those of the sections (`infill.code.sections`) that the edit is in: the others stay as they
+    are.
 
     Code behind the edit that becomes a string or a comment is a fault too: the text then parses, but it is
     not the user's any more. A language without a grammar has no faults.

@@ -1,6 +1,6 @@
 """tree-sitter behind a few functions: load a grammar, parse bytes, walk leaves, find faults.
 
-It speaks UTF-8 bytes, as tree-sitter does; code points are `infill.document`'s business.
+It speaks UTF-8 bytes, as tree-sitter does; code points are `infill.code.document`'s business.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from tree_sitter import Language as Grammar
 from tree_sitter import Node, Parser, Tree
 
-from infill.languages import LANGUAGES
+from infill.code.languages import LANGUAGES
 
 _CHUNK_BYTES = 16_384
 

@@ -1,7 +1,7 @@
 """One canvas for several holes: how it is laid out, denoised and taken apart again.
 
 The code between the holes is pinned. A hole that pinned code follows has to be as long as its free stretch,
-so every candidate tries other lengths. Which candidate is the best is `infill.joint`'s business.
+so every candidate tries other lengths. Which candidate is the best is `infill.marked.joint`'s business.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from engine.request import (
     Segment,
     Step,
 )
+from infill.code.lines import with_line_feeds
 from infill.context import build_context, prefix_start, suffix_end
-from infill.filling import Filling
 from infill.hole import HoleKind, choose_hole
-from infill.lines import with_line_feeds
-from infill.markers import Marker
+from infill.marked.filling import Filling
+from infill.marked.markers import Marker
 from infill.postprocess import Kept, postprocess
 
 _LENGTHS = {

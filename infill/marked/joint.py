@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.request import CANVAS_LENGTHS, DenoiseRequest, Engine, ScoreRequest, Step
-from infill.document import Document
-from infill.filling import Filled, Filling
-from infill.markers import Marker, find_markers
+from infill.code.document import Document
+from infill.marked.filling import Filled, Filling
+from infill.marked.markers import Marker, find_markers
+from infill.marked.shared_canvas import denoise, judged, lay_out, room
 from infill.pipeline import Progress, fill_all
 from infill.request import FillRequest, Reason, Rejected
-from infill.shared_canvas import denoise, judged, lay_out, room
 
 OnCanvas = Callable[[Step, int, int], None]
 """A step, and the code points of the text that its canvases replace."""

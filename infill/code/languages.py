@@ -1,6 +1,6 @@
 """Which languages there are: LSP language ids, file extensions, and where a grammar comes from.
 
-It does not load a grammar (`infill.syntax` does), so that asking what a file is costs nothing.
+It does not load a grammar (`infill.code.syntax` does), so that asking what a file is costs nothing.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import warnings
 from enum import Enum
 from functools import cached_property
 
-from infill.damage import UNREADABLE, damage, python_error
-from infill.document import Document
-from infill.indentation import indent_of
-from infill.lines import line_end, line_start
+from infill.code.document import Document
+from infill.code.indentation import indent_of
+from infill.code.lines import line_end, line_start
+from infill.repair.damage import UNREADABLE, damage, python_error
 
 _PROBES = ("x", "pass", "")
 """Something that fits nearly everywhere."""
@@ -41,7 +41,7 @@ class Hurt:
         self._known: dict[str, int] = {}
 
     def damage(self, text: str) -> int:
-        """What is wrong with the whole text once `text` stands there; see `infill.damage`."""
+        """What is wrong with the whole text once `text` stands there; see `infill.repair.damage`."""
         if text not in self._known:
             self._known[text] = damage(self._document, self._start, self._end, text)
         return self._known[text]

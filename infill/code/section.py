@@ -3,7 +3,7 @@
 A section never changes: an edit makes another one, which takes over the tree as soon as either has been
 parsed, so a request on another thread may parse one while the user types in the next. Offsets are code
 points from the section's start; bytes and rows stay in here. How a text is cut into sections is
-`infill.sections`' business.
+`infill.code.sections`' business.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from tree_sitter import Node, Tree
 
-from infill.syntax import around, faults, grammar, leaves, parse
-from infill.utf8 import Utf8Index, encode
+from infill.code.syntax import around, faults, grammar, leaves, parse
+from infill.code.utf8 import Utf8Index, encode
 
 PARSE_BUDGET_S = 1.0  # beyond it a section is plain text, see `_Failure`
 _RETRY_EDITS = 50  # after how many edits a parse that took too long is tried again, the first time

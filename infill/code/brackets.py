@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from infill.document import Document
+from infill.code.document import Document
 
 _PAIRS = {")": "(", "]": "[", "}": "{", "string_end": "string_start"}
 _OPENERS = frozenset(_PAIRS.values())

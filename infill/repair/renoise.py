@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from engine.errors import InvalidRequest
 from engine.request import CANVAS_LENGTHS, DenoiseRequest, Engine, Layout, Prompt, Segment
 from infill.checks import check_repetitive
-from infill.damage import faults_with
-from infill.lines import with_line_feeds
-from infill.mechanical import TOKEN, Fill
+from infill.code.lines import with_line_feeds
+from infill.repair.damage import faults_with
+from infill.repair.mechanical import TOKEN, Fill
 
 _STEPS = 6
 _CHARS_PER_TOKEN = 1.5  # on the short side, so that a layout fits its canvas

@@ -1,8 +1,8 @@
 """A text with a parse tree that is kept up to date edit by edit.
 
-Offsets are code points from 0. A long text is parsed in sections (`infill.sections`), so that a keystroke
-costs the same in a file of fifty thousand lines as in one of five hundred. It knows no cursor, no hole and
-no editor.
+Offsets are code points from 0. A long text is parsed in sections (`infill.code.sections`), so that a
+keystroke costs the same in a file of fifty thousand lines as in one of five hundred. It knows no cursor, no
+hole and no editor.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from operator import sub
 
 from tree_sitter import Tree
 
-from infill.languages import LANGUAGES
-from infill.section import Edit, Leaf, Section, Span
-from infill.sections import SPLIT_CHARS, bounds_of, edited, parts
+from infill.code.languages import LANGUAGES
+from infill.code.section import Edit, Leaf, Section, Span
+from infill.code.sections import SPLIT_CHARS, bounds_of, edited, parts
 
 __all__ = ["Document", "Leaf", "Span"]
 

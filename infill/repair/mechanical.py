@@ -1,6 +1,6 @@
 """What can be made of a fill that does not parse without any model: cut, closed, mended.
 
-Candidates only; whether one parses and which reads best is decided in `infill.repair`.
+Candidates only; whether one parses and which reads best is decided in `infill.repair.repair`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from infill.brackets import Balance
 from infill.checks import check_balance
-from infill.damage import damage, faults_with
-from infill.document import Document
-from infill.indentation import indent_of, indent_unit
-from infill.lines import line_start, newline_of
+from infill.code.brackets import Balance
+from infill.code.document import Document
+from infill.code.indentation import indent_of, indent_unit
+from infill.code.lines import line_start, newline_of
+from infill.repair.damage import damage, faults_with
 
 TOKEN = re.compile(r"\w+|\n[ \t]*|[^\w\s]")
 _CLOSER = {"(": ")", "[": "]", "{": "}"}

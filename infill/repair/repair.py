@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from engine.errors import InvalidRequest
 from engine.request import Engine, Prompt, ScoreRequest
-from infill.blame import Blame, Hurt
-from infill.damage import UNREADABLE
-from infill.document import Document
+from infill.code.document import Document
+from infill.code.lines import newline_of, with_line_feeds
 from infill.hole import Hole
-from infill.lines import newline_of, with_line_feeds
-from infill.mechanical import Fill, How, mechanical
-from infill.renoise import renoised
+from infill.repair.blame import Blame, Hurt
+from infill.repair.damage import UNREADABLE
+from infill.repair.mechanical import Fill, How, mechanical
+from infill.repair.renoise import renoised
 from infill.request import Reason, Rejected, Suggestion
 
 _SCORED = 6  # candidates that are worth the causal direction's time

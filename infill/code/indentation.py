@@ -9,7 +9,7 @@ import re
 from functools import reduce
 from math import gcd
 
-from infill.languages import LANGUAGES
+from infill.code.languages import LANGUAGES
 
 _TAB_COLUMNS = 8
 _SAMPLE_CHARS = 4000  # on either side of the hole

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from tree_sitter import Node
 
-from infill.document import Document, Leaf
-from infill.indentation import indent_of
-from infill.lines import line_start, newline_of
+from infill.code.document import Document, Leaf
+from infill.code.indentation import indent_of
+from infill.code.lines import line_start, newline_of
 
 _CANDIDATE = re.compile(r"(?<!\w)___(?!\w)|(?<!\.)\.\.\.(?!\.)|\b(?:todo|unimplemented)!\(\)|\bfill\b", re.I)
 _PLAIN = re.compile(

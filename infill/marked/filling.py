@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infill.document import Document
-from infill.lines import with_line_feeds
-from infill.markers import Marker
+from infill.code.document import Document
+from infill.code.lines import with_line_feeds
+from infill.marked.markers import Marker
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What the parser cannot read of a fill: found, blamed, and cut, closed, mended or denoised again."""
