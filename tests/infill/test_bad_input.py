@@ -109,7 +109,7 @@ def test_no_parents_are_looked_up_among_brackets(monkeypatch: pytest.MonkeyPatch
             looked_up.append(name)
             return getattr(self._node, name)
 
-    monkeypatch.setattr(infill.section, "leaves", lambda *args: map(Watched, leaves(*args)))
+    monkeypatch.setattr(infill.code.section, "leaves", lambda *args: map(Watched, leaves(*args)))
     ask("[" * 10_000, 10_000, "python")
     assert "type" in looked_up
     assert "parent" not in looked_up

@@ -121,7 +121,7 @@ def test_the_old_tree_is_moved_before_it_is_parsed_again(
         olds.append(args[2])
         return infill.code.syntax.parse(*args)
 
-    monkeypatch.setattr(infill.section, "parse", spy)
+    monkeypatch.setattr(infill.code.section, "parse", spy)
     document.edit(at, end, new)
     tree_of(document)
     last = olds[0].root_node.children[-1]
@@ -233,14 +233,14 @@ def test_snapshot_hands_its_tree_back(monkeypatch: pytest.MonkeyPatch) -> None:
         olds.append(args[2])
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(infill.section, "parse", spy)
+    monkeypatch.setattr(infill.code.section, "parse", spy)
     assert shape(tree_of(document).root_node) == shape(tree_of(Document(document.text, "python")).root_node)
     assert olds[0] is not None
     assert olds[1] is None
 
 
 def test_a_parse_that_takes_too_long_leaves_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infill.section, "PARSE_BUDGET_S", -1.0)
+    monkeypatch.setattr(infill.code.section, "PARSE_BUDGET_S", -1.0)
     document = Document("x = [1, 2]\n" * 2000, "python")
     assert document.tree is None
     document.edit(0, 0, "y")
@@ -254,7 +254,7 @@ class FailingParses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
         self.calls = 0
         self._failures = failures
-        monkeypatch.setattr(infill.section, "parse", self)
+        monkeypatch.setattr(infill.code.section, "parse", self)
 
     def __call__(self, *args: Any) -> Tree | None:
         self.calls += 1
@@ -316,7 +316,7 @@ def _count_parses(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         parsed.append(source)
         return infill.code.syntax.parse(grammar, source, *rest)
 
-    monkeypatch.setattr(infill.section, "parse", parse)
+    monkeypatch.setattr(infill.code.section, "parse", parse)
     return parsed
 
 

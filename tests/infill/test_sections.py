@@ -168,7 +168,7 @@ class Parses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bytes = 0
         self.olds: list[object] = []
-        monkeypatch.setattr(infill.section, "parse", self)
+        monkeypatch.setattr(infill.code.section, "parse", self)
 
     def __call__(self, *args: Any) -> Any:
         self.bytes += len(args[1])
