@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from infill.code.document import Document
 from infill.code.lines import with_line_feeds
 from infill.marked.markers import Marker
+from infill.repair.damage import python_error
+
+_MOST_CHARS = 400_000  # of a text that Python's own parser is asked about: some 100 ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,9 @@ class Filling:
         self.document = document
         self.filled: list[Filled] = []
         self._shift = 0
+        # The grammar does not mind a class without a body, of which the marker may have been all.
+        short = document.language == "python" and len(document.text) <= _MOST_CHARS
+        self._is_python = short and python_error(document.text) is None
 
     def at(self, marker: Marker) -> tuple[int, int]:
         """Where a marker behind all that is filled lies now."""
@@ -49,8 +56,14 @@ class Filling:
         trial = self.copy()
         for marker, new in zip(group, texts, strict=True):
             trial.put(marker, new)
-        start, end = self.at(group[0])[0], trial.at(group[-1])[1]
-        return trial.document.is_read(start, end) and not trial.document.faults(start, end)
+        if not _parses(trial.document, self.at(group[0])[0], trial.at(group[-1])[1]):
+            return False
+        return not self._is_python or python_error(trial.document.text) is None
+
+    def breaks_with(self, group: Sequence[Marker], texts: Sequence[str]) -> bool:
+        """Whether it parses as it is, but not with these holes filled; False without a grammar."""
+        as_it_is = _parses(self.document, self.at(group[0])[0], self.at(group[-1])[1])
+        return as_it_is and not self.parses_with(group, texts)
 
     def middle(self, group: Sequence[Marker], texts: Sequence[str]) -> str:
         """Everything from the first of these holes to the last as it would be, with bare line feeds.
@@ -75,6 +88,10 @@ class Filling:
 
     def copy(self) -> Filling:
         """One to try things on."""
-        twin = Filling(self.document)
-        twin._shift = self._shift
+        twin = copy(self)
+        twin.filled = [*self.filled]
         return twin
+
+
+def _parses(document: Document, start: int, end: int) -> bool:
+    return document.is_read(start, end) and not document.faults(start, end)

@@ -135,8 +135,11 @@ def _alone(job: _Job, text: Filling, marker: Marker) -> str | Rejected:
     if isinstance(found, Rejected):
         return found
     texts = [suggestion.text[at - suggestion.start :] for suggestion in found]
-    filling = (new for new in texts if not _is_marked(document, at, new))
-    return next(filling, Rejected(reason=Reason.EMPTY, detail="it only leaves another marker", text=texts[0]))
+    fillings = [new for new in texts if not _is_marked(document, at, new)]
+    if not fillings:
+        return Rejected(reason=Reason.EMPTY, detail="it only leaves another marker", text=texts[0])
+    whole = (new for new in fillings if not text.breaks_with([marker], [new]))
+    return next(whole, Rejected(reason=Reason.BROKEN, text=fillings[0]))
 
 
 def _is_marked(document: Document, at: int, text: str) -> bool:
@@ -167,7 +170,8 @@ def _together(job: _Job, text: Filling, group: Sequence[Marker]) -> list[str] | 
         dict.fromkeys(
             tuple(texts)
             for texts in tried
-            if texts is not None and not any(_is_marked(opened, at, new) for new in texts)
+            if texts is not None
+            if not any(_is_marked(opened, at, new) for new in texts) and not text.breaks_with(group, texts)
         )
     )
     if len(candidates) < 2 or job.cancelled.is_set():

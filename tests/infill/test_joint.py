@@ -129,6 +129,20 @@ def test_a_hole_that_cannot_be_filled_stays_and_says_why() -> None:
     assert rejected.reason is Reason.UNBALANCED
 
 
+@pytest.mark.parametrize("fill", ["(", "# nothing"])
+def test_nothing_is_written_with_which_the_text_would_not_parse(fill: str) -> None:
+    text = "class A: ...\nclass B(A): ...\n"
+    filled, holes = run(ScriptedEngine([fill]), text)
+    assert filled == text
+    assert [rejected.reason for _, rejected in holes.rejected] == [holes.rejected[0][1].reason] * 2
+    assert holes.rejected[0][1].reason in (Reason.BROKEN, Reason.UNBALANCED)
+
+
+def test_where_the_text_does_not_parse_anyway_holes_are_filled() -> None:
+    text, holes = run(ScriptedEngine([" a", " x"]), "def f(:\n" + TWO)
+    assert (len(holes.filled), text.count("___")) == (2, 0)
+
+
 def test_cancelled_holes_are_left() -> None:
     cancelled = threading.Event()
     cancelled.set()
