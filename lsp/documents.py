@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infill.code.document import Document
+from infill.marked.markers import Marker, find_markers
 from infill.reuse import Memory
 from lsp.lines import Encoding, Lines
 
@@ -39,6 +40,10 @@ class OpenDocument:
         self.requests = 0
         self.document = Document(text, language)
         self.lines = Lines(text)
+
+    def markers(self, start: int = 0, end: int | None = None) -> list[Marker]:
+        """The marked holes that overlap the code points `start` to `end`; see `find_markers`."""
+        return find_markers(self.document, start, end, stubs=self.uri.endswith(".pyi"))
 
     def apply(self, change: Change, encoding: Encoding) -> None:
         """Make one change; a range outside the text is clamped, one the wrong way round is turned."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from lsprotocol import types
 
-from infill.marked.markers import find_markers
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import apply, fill_at, fill_markers, rewrite
@@ -40,7 +39,7 @@ async def _fill_hole(server: InfillServer, arguments: Arguments, token: Token) -
 
 async def _fill_all(server: InfillServer, arguments: Arguments, token: Token) -> dict[str, object]:
     opened, _ = _document(server, arguments)
-    found = await fill_markers(server, opened, find_markers(opened.document), token)
+    found = await fill_markers(server, opened, opened.markers(), token)
     return await apply(server, "Fill all holes", found)
 
 

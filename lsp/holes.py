@@ -17,7 +17,7 @@ from lsprotocol import types
 from engine.request import Engine
 from infill.code.document import Document
 from infill.marked.joint import Holes, Wish, fill_holes
-from infill.marked.markers import Marker, find_markers
+from infill.marked.markers import Marker
 from infill.pipeline import fill
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.canvas import CanvasView
@@ -96,7 +96,7 @@ async def fill_at(
         EngineError: the engine cannot serve it.
         CancelledError: nobody wants it any more.
     """
-    markers = find_markers(opened.document, offset, offset)
+    markers = opened.markers(offset, offset)
     if markers:
         return await fill_markers(server, opened, markers[:1], token)
     return await rewrite(server, opened, offset, offset)

@@ -6,7 +6,6 @@ import threading
 
 from lsprotocol import types
 
-from infill.marked.markers import find_markers
 from lsp.actions import Place, disabled, tag_generated
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
@@ -37,9 +36,9 @@ class Rewriting:
         actions = []
         if document.document.text[start:end].strip():
             actions.append(self._action(server, document, "rewrite", start, end))
-        if markers := find_markers(document.document, start, end):
+        if markers := document.markers(start, end):
             actions.append(self._action(server, document, "fill", markers[0].start, markers[0].end))
-            if len(find_markers(document.document)) > 1:
+            if len(document.markers()) > 1:
                 actions.append(self._action(server, document, "all", 0, len(document.document.text)))
         return actions
 
@@ -61,7 +60,7 @@ class Rewriting:
         mode = (place.more or {}).get("mode")
         if mode == "rewrite":
             return await rewrite(server, document, place.start, place.end)
-        return await fill_markers(server, document, find_markers(document.document, place.start, place.end))
+        return await fill_markers(server, document, document.markers(place.start, place.end))
 
     def _action(
         self, server: InfillServer, document: OpenDocument, mode: str, start: int, end: int

@@ -29,8 +29,11 @@ _PLAIN = re.compile(
     r"(?:#|//|/\*)\s*(?:(?:TODO|FIXME):?\s*)?fill(?:\s+(?:in|me|this|here))*[\s.:]*(?:\*/)?", re.IGNORECASE
 )
 _DESCRIBED = re.compile(r"(?:#|//)\s*(?:(?:TODO|FIXME):?\s*fill\b|fill:).*\S.*", re.IGNORECASE)
-_STUBS = ("overload", "abstractmethod", "Protocol")
-"""What tells a Python body of `...` that is meant to stay."""
+_STUB_DECORATORS = ("overload", "abstractmethod")
+_STUB_BASE = re.compile(r"(?:(?:t|te|typing|typing_extensions)\.)?Protocol")
+"""What tells a Python body of `...` that is meant to stay; `asyncio.Protocol` does not."""
+_NAMED_BASE = re.compile(r"[\w.]*(?:Error|Exception|Warning)")
+"""Of such classes a name is often all there is to say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +45,19 @@ class Marker:
     lead: str = ""
 
 
-def find_markers(document: Document, start: int = 0, end: int | None = None) -> list[Marker]:
-    """The markers that overlap `start` to `end`, or begin or end there, in order."""
+def find_markers(
+    document: Document, start: int = 0, end: int | None = None, *, stubs: bool = False
+) -> list[Marker]:
+    """The markers that overlap `start` to `end`, or begin or end there, in order.
+
+    In a file of `stubs`, such as a `.pyi`, every body of `...` is meant to stay.
+    """
     text = document.text
     stop = len(text) if end is None else end
     first, last = line_start(text, start), text.find("\n", stop)
     within = _CANDIDATE.finditer(text, first, len(text) if last < 0 else last)
+    if stubs:
+        within = (found for found in within if found[0] != "...")
     found = {m.start: m for m in _confirmed(document, within)}
     return [m for _, m in sorted(found.items()) if m.start <= stop and m.end >= start]
 
@@ -103,13 +113,29 @@ def _is_docstring(statement: Node) -> bool:
 
 def _is_stub(definition: Node) -> bool:
     """Whether a definition says of itself, or its class of it, that it has no body."""
+    if any(_NAMED_BASE.fullmatch(base) for base in _bases(definition)):
+        return True
     node: Node | None = definition
     while node is not None:
-        heads = [n for n in node.children if n.type in ("decorator", "argument_list")]
-        if any(word in (head.text or b"").decode("utf-8", "replace") for head in heads for word in _STUBS):
+        decorators = [_name_of(n).rpartition(".")[2] for n in node.children if n.type == "decorator"]
+        if any(_STUB_BASE.fullmatch(base) for base in _bases(node)) or any(
+            name in _STUB_DECORATORS for name in decorators
+        ):
             return True
         node = node.parent
     return False
+
+
+def _bases(definition: Node) -> list[str]:
+    """The names of a class's bases."""
+    lists = [n for n in definition.children if n.type == "argument_list"]
+    return [_name_of(base) for n in lists for base in n.named_children]
+
+
+def _name_of(node: Node) -> str:
+    """`b.c` of `@b.c`, `b.c(x)` and `b.c[T]`."""
+    text = (node.text or b"").decode("utf-8", "replace")
+    return re.split(r"[(\[]", text, maxsplit=1)[0].strip("@ \t")
 
 
 def _macro(document: Document, found: re.Match[str], leaf: Leaf) -> Marker | None:

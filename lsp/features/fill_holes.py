@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from engine.errors import EngineError
-from infill.marked.markers import Marker, find_markers
+from infill.marked.markers import Marker
 from lsp.convert import offset_of
 from lsp.documents import OpenDocument
 from lsp.holes import Edit, fill_at, fill_markers
@@ -50,7 +50,7 @@ async def _fill(server: InfillServer, given: Any) -> Edit | Empty:
         return await fill_at(server, opened, offset)
     ranges = given.get("ranges")
     if ranges is None:
-        return await fill_markers(server, opened, find_markers(opened.document))
+        return await fill_markers(server, opened, opened.markers())
     return await fill_markers(server, opened, _stretches(server, opened, ranges))
 
 

@@ -17,6 +17,14 @@ PYTHON = [
     "def f():\n    ...\n    return 1\n",
     "class P(Protocol):\n    def f(self): ...\n",
     "@overload\ndef f(): ...\n",
+    "class P(typing.Protocol[T]):\n    def f(self): ...\n",
+    "class P(asyncio.Protocol):\n    def f(self):\n        «...»\n",
+    "@typing.overload\ndef f(): ...\n",
+    "class P(BaseProtocol):\n    def f(self):\n        «...»\n",
+    "@overloaded(x)\ndef f():\n    «...»\n",
+    "class MyError(Exception): ...\n",
+    "class MyError(requests.HTTPError):\n    ...\n",
+    "class MyError(Exception):\n    def f(self):\n        «...»\n",
     "class A:\n    @abstractmethod\n    def f(self):\n        ...\n",
     "x = «___»\n",
     "f(«___», b=«___»)\n",
@@ -73,6 +81,12 @@ def test_code_goes_below_a_comment_that_says_what_it_should_be() -> None:
     document = Document("def f():\r\n    # TODO: fill in the sum\r\n", "python")
     [marker] = find_markers(document)
     assert (marker.start, marker.end, marker.lead) == (37, 37, "\r\n    ")
+
+
+def test_bodies_of_stubs_stay() -> None:
+    document = Document("def f() -> int: ...\nx: int = ___\n", "python")
+    assert [m.start for m in find_markers(document, stubs=True)] == [29]
+    assert len(find_markers(document)) == 2
 
 
 def test_only_the_markers_at_a_place_are_found() -> None:
