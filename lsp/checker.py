@@ -7,18 +7,21 @@ that comes with a workspace may ever name one, since it would be run.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _TIMEOUT_S = 60.0
+_LOOK_S = 0.05  # how often somebody looks whether it is still wanted
 _MOST_CHARS = 20_000_000  # of output that is looked at
 _LINE = re.compile(r"^(?P<path>.*?):(?P<line>\d+):(?:(?P<column>\d+):)? *(?P<message>.+)$")
 _HINT = re.compile(r"^(?:note|help|info)\b")
@@ -74,11 +77,14 @@ class Checker:
             raise CheckerError("the checker's command is empty")
         return cls(command=words)
 
-    def complaints(self, text: str, file: str) -> tuple[Complaint, ...]:
+    def complaints(
+        self, text: str, file: str, cancelled: threading.Event | None = None
+    ) -> tuple[Complaint, ...]:
         """What the checker says about `text` as the content of `file`, in order.
 
         Raises:
-            CheckerError: it cannot be run, takes too long, or its answer cannot be read.
+            CheckerError: it cannot be run, takes too long, or its answer cannot be read; or it was
+                `cancelled`, which ends it.
         """
         path = Path(file)
         folder = path.resolve().parent
@@ -88,27 +94,43 @@ class Checker:
             places = {"{copy}": str(copy), "{file}": str(path.resolve())}
             words = [_filled(word, places) for word in self.command]
             by_copy = any("{copy}" in word for word in self.command)
-            done = self._run(words, folder, None if by_copy else text)
+            with open(os.devnull if by_copy else copy, "rb") as given:
+                done = self._run(words, folder, given, cancelled or threading.Event())
             found = _read(done.stdout, {str(copy), str(copy.resolve()), str(path.resolve()), path.name})
         if not found and done.returncode not in (0, 1):
             said = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1][:200]
             raise CheckerError(f"{self.command[0]} ended with {done.returncode}: {said}")
         return found
 
-    def _run(self, words: Sequence[str], folder: Path, text: str | None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, words: Sequence[str], folder: Path, given: BinaryIO, cancelled: threading.Event
+    ) -> subprocess.CompletedProcess[str]:
+        ends = time.monotonic() + self.timeout_s
         try:
-            return subprocess.run(
+            with subprocess.Popen(
                 words,
                 cwd=folder if folder.is_dir() else None,
-                input=text if text is not None else "",
-                capture_output=True,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                timeout=self.timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CheckerError(f"{words[0]} took longer than {self.timeout_s:g} seconds") from error
+            ) as process:
+                while True:
+                    try:
+                        out, said = process.communicate(timeout=_LOOK_S)
+                    except subprocess.TimeoutExpired:
+                        late = time.monotonic() > ends
+                        if not late and not cancelled.is_set():
+                            continue
+                        process.kill()
+                        why = (
+                            f"took longer than {self.timeout_s:g} seconds"
+                            if late
+                            else "is not wanted any more"
+                        )
+                        raise CheckerError(f"{words[0]} {why}") from None
+                    return subprocess.CompletedProcess(words, process.returncode, out, said)
         except OSError as error:
             raise CheckerError(f"{words[0]} cannot be run: {error.strerror or error}") from error
 
@@ -144,7 +166,7 @@ def agreed(
     for index, text in enumerate(texts):
         if wanted == 0 or cancelled.is_set():
             return
-        said = checker.complaints(text, file)
+        said = checker.complaints(text, file, cancelled)
         if settles(standing, said, target):
             wanted -= 1
             yield index, said

@@ -152,11 +152,6 @@ async def apply(server: InfillServer, label: str, found: Edit | Empty) -> dict[s
     return {"applied": result.applied, "filled": found.filled if result.applied else 0, "reason": reason}
 
 
-def key_of(uri: str) -> str:
-    """What the worker knows the holes of a document by."""
-    return f"holes {uri}"
-
-
 async def _run(
     server: InfillServer,
     opened: OpenDocument,
@@ -175,7 +170,7 @@ async def _run(
     server.status.begin()
     try:
         result = await server.worker.run(
-            key_of(opened.uri), lambda cancelled: task(engine, document, cancelled)
+            f"holes {opened.uri}", lambda cancelled: task(engine, document, cancelled)
         )
     finally:
         server.status.end()

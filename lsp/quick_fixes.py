@@ -81,7 +81,7 @@ class QuickFixes:
             return _agreed(checker, document.text, file, place.start, message, ranked, either)
 
         try:
-            found = await server.worker.run(f"quick-fix {place.uri}", task)
+            found = await server.worker.run(f"quick-fix {place.uri}", task, behind=True)
         except CheckerError as error:
             return disabled(action, str(error))
         if found is None or not server.documents.is_current(opened, revision):
@@ -143,7 +143,7 @@ def _agreed(
 
     Where the diagnostic is none of the checker's, it is enough that it has nothing new to say.
     """
-    standing = checker.complaints(text, file)
+    standing = checker.complaints(text, file, cancelled)
     line = text.count("\n", 0, start) + 1
     same = (c for c in standing if c.line == line and (c.message in message or message in c.message))
     texts = (candidate.edit.applied(text) for candidate in ranked)

@@ -36,6 +36,9 @@ from lsp.workspace import Folders
 
 logger = logging.getLogger(__name__)
 
+_KEYS_OF_A_TEXT = ("{}", "holes {}", "diagnostics {}", "quick-fix {}")
+"""What the worker knows the work on a text by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
@@ -87,6 +90,11 @@ class InfillServer(LanguageServer):
         model = self.settings.model or self.options.model
         loader = self._loader or loader_of(self.options.engine)
         self.background(self.loading.load(self, loader, model))
+
+    def end_work_on(self, uri: str) -> None:
+        """Stop what is being done for a text as it was."""
+        for key in _KEYS_OF_A_TEXT:
+            self.worker.supersede(key.format(uri))
 
     def restart_engine(self) -> None:
         """Let go of the model and everything it is doing, and load it anew."""

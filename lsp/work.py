@@ -1,4 +1,4 @@
-"""One thread for the model, and at most one request per document on it.
+"""A thread for the model, with at most one request per document on it, and another for what nobody waits for.
 
 Not pygls' thread pool: its handlers cannot be stopped, and it is what standard input is read with. This
 module knows neither models nor the protocol.
@@ -33,10 +33,12 @@ class _Job:
 
 
 class Worker:
-    """Runs tasks one after another on a thread of its own; all methods are for the event loop's thread."""
+    """Runs tasks one after another on a thread of its own, and those `behind` on another, so that who types
+    never waits for a text to be read or a checker to run; all methods are for the event loop's thread."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=_THREAD_NAME)
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix=f"{_THREAD_NAME}-behind")
         self._jobs: dict[str, _Job] = {}
 
     @property
@@ -44,7 +46,7 @@ class Worker:
         """Whether somebody waits for a result."""
         return bool(self._jobs)
 
-    async def run(self, key: str, task: Callable[[threading.Event], T]) -> T | None:
+    async def run(self, key: str, task: Callable[[threading.Event], T], *, behind: bool = False) -> T | None:
         """Run a task and return its result; None as soon as a newer one with the same key takes its place.
 
         The task gets an event that is set when nobody wants its result any more: it was superseded, or
@@ -56,7 +58,7 @@ class Worker:
         self.supersede(key)
         job = _Job(cancelled=threading.Event(), outcome=asyncio.get_running_loop().create_future())
         self._jobs[key] = job
-        work = self._executor.submit(task, job.cancelled)
+        work = (self._behind if behind else self._executor).submit(task, job.cancelled)
         _deliver(work, job.outcome)
         try:
             result: T | None = await job.outcome
@@ -87,10 +89,11 @@ class Worker:
         """Stop everything; tasks that were not begun never are."""
         for job in self._jobs.values():
             job.supersede()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._behind):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end after `close`; False if it is still busy."""
+        """Wait for the threads to end after `close`; False if one is still busy."""
         for thread in threading.enumerate():
             if thread.name.startswith(_THREAD_NAME):
                 thread.join(timeout_s)

@@ -69,7 +69,7 @@ async def _read(
     def task(cancelled: threading.Event) -> list[Doubt]:
         return read_within(engine, document, first, cancelled, _BUDGET_S)
 
-    doubts = await server.worker.run(f"diagnostics {opened.uri}", task)
+    doubts = await server.worker.run(f"diagnostics {opened.uri}", task, behind=True)
     if doubts is None or opened.revision != revision:
         return None
     items = [diagnostic_of(opened, server, d.edit, d.now, d.kind, d.confidence) for d in doubts]

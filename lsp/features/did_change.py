@@ -7,7 +7,6 @@ import logging
 from lsprotocol import types
 
 from lsp.convert import changes_of
-from lsp.holes import key_of
 from lsp.session import InfillServer
 
 logger = logging.getLogger(__name__)
@@ -19,8 +18,7 @@ def register(server: InfillServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         changed = params.text_document
-        server.worker.supersede(changed.uri)
-        server.worker.supersede(key_of(changed.uri))
+        server.end_work_on(changed.uri)
         known = server.documents.change(changed.uri, changed.version, changes_of(params.content_changes))
         if not known and not server.folders.is_secret(changed.uri):
             logger.warning("a document was changed that is not open")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lsprotocol import types
 
-from lsp.holes import key_of
 from lsp.session import InfillServer
 
 
@@ -14,8 +13,7 @@ def register(server: InfillServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         uri = params.text_document.uri
-        server.worker.supersede(uri)
-        server.worker.supersede(key_of(uri))
+        server.end_work_on(uri)
         server.prefetch.stop(uri)
         server.documents.close(uri)
         server.status.forget(uri)

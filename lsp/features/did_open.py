@@ -13,7 +13,7 @@ def register(server: InfillServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         opened = params.text_document
-        server.worker.supersede(opened.uri)
+        server.end_work_on(opened.uri)
         if server.folders.is_secret(opened.uri):
             return  # what is not kept cannot be shown or sent
         server.documents.open(opened.uri, opened.language_id, opened.version, opened.text)

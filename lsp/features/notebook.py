@@ -32,7 +32,7 @@ def register(server: InfillServer) -> None:
             server.notebooks.splice(params.notebook_document.uri, array.start, array.delete_count, new)
             _close_cells(server, [cell.uri for cell in cells.structure.did_close or ()])
         for changed in cells.text_content or ():
-            server.worker.supersede(changed.document.uri)
+            server.end_work_on(changed.document.uri)
             server.documents.change(
                 changed.document.uri, changed.document.version, changes_of(changed.changes)
             )
@@ -50,5 +50,5 @@ def _open_cells(server: InfillServer, cells: Iterable[types.TextDocumentItem]) -
 
 def _close_cells(server: InfillServer, uris: Iterable[str]) -> None:
     for uri in uris:
-        server.worker.supersede(uri)
+        server.end_work_on(uri)
         server.documents.close(uri)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,19 @@ def test_the_text_counts_and_not_the_file(tmp_path: Path) -> None:
         assert len(Checker.parse(command).complaints(BUGGY, str(path))) == 1
     assert path.read_text() == "x = 1\n"
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".py"] == ["a.py"]
+
+
+def test_a_long_text_reaches_a_slow_checker_and_one_nobody_waits_for_is_ended() -> None:
+    counts = "import sys, time; time.sleep(0.3); print(f'a.py:1:1: {len(sys.stdin.read())}')"
+    (complaint,) = Checker(command=(sys.executable, "-c", counts)).complaints("x" * 300_000, "a.py")
+    assert complaint.message == "300000"
+    cancelled, began = threading.Event(), time.monotonic()
+    threading.Timer(0.3, cancelled.set).start()
+    with pytest.raises(CheckerError, match="not wanted any more"):
+        Checker(command=(sys.executable, "-c", "import time; time.sleep(30)")).complaints(
+            "", "a.py", cancelled
+        )
+    assert time.monotonic() - began < 15
 
 
 def test_what_ruff_says_is_fixed(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import ClassVar
 
+from engine.request import Reading, ReadRequest
 from lsp.checker import Checker
 from tests.fakes.engine import ScriptedEngine
 from tests.lsp.session import URI, Json, Session, connect
@@ -97,6 +100,47 @@ async def test_a_hint_that_no_longer_fits_the_text_is_no_swap() -> None:
         session.change(2, {"text": BUGGY.replace("reslt", "other")})
         found = await quick_fixes(session, hint)
     assert all("edit" not in action for action in found)
+
+
+async def test_who_types_does_not_wait_for_a_text_to_be_read() -> None:
+    class Slow(ScriptedEngine):
+        held, reading = threading.Event(), threading.Event()
+
+        def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+            self.reading.set()
+            assert self.held.wait(30)
+            return super().read(request, cancelled)
+
+    slow = Slow(["value"])
+    async with connect(slow, options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        pull = session.ask("textDocument/diagnostic", {"textDocument": {"uri": URI}})
+        while not slow.reading.is_set():
+            await asyncio.sleep(0.01)
+        [item] = await session.inline(3, 11, trigger=1)
+        assert item["insertText"].strip() == "value"
+        slow.held.set()
+        await session.answer_to(pull)
+
+
+async def test_a_change_ends_the_reading_of_the_text_as_it_was() -> None:
+    class Waits(ScriptedEngine):
+        told: ClassVar[list[threading.Event]] = []
+
+        def read(self, request: ReadRequest, cancelled: threading.Event) -> tuple[Reading, ...]:
+            self.told.append(cancelled)
+            cancelled.wait(30)
+            return ()
+
+    waits = Waits(["x"])
+    async with connect(waits, options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        pull = session.ask("textDocument/diagnostic", {"textDocument": {"uri": URI}})
+        while not waits.told:
+            await asyncio.sleep(0.01)
+        session.change(2, {"text": BUGGY + "\n"})
+        assert (await session.answer_to(pull))["result"]["items"] == []
+        assert waits.told[0].is_set()
 
 
 async def test_hints_are_off_unless_they_are_asked_for() -> None:
