@@ -17,6 +17,13 @@ Number = Callable[[], int]
 
 _REPETITION = re.compile(r"(.{2,60}?)\1{4,}", re.DOTALL)
 
+_NOTICE = re.compile(
+    r"copyright\s*(?:\(c\)|©|\d{4}|by\b|the\b|20XX)|\(c\)\s*\d{4}|licen[cs]ed under|all rights reserved"
+    r"|SPDX-License|without warranties|permission is hereby granted|redistributions? (?:and use )?"
+    r"(?:in|of) source",
+    re.IGNORECASE,
+)
+
 
 class Verdict(NamedTuple):
     """A reason to turn a text down; `detail` adds to the reason's sentence."""
@@ -78,6 +85,13 @@ def check_confidence(confidence: float, least: float) -> Verdict | None:
     if confidence >= least:
         return None
     return Verdict(Reason.UNSURE, f"{confidence:.0%} sure, {least:.0%} is asked for")
+
+
+def check_notice(lines: Sequence[str], text: str) -> Verdict | None:
+    """One of the filled `lines` claims a copyright or a licence, which is for people to claim; one that the
+    document's `text` has already may be repeated."""
+    claims = (line.strip() for line in lines if _NOTICE.search(line))
+    return Verdict(Reason.NOTICE) if any(line not in text for line in claims) else None
 
 
 def check_balance(imbalance: int) -> Verdict | None:

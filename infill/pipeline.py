@@ -203,11 +203,14 @@ class _Work:
         return Verdict(Reason.TOO_SLOW) if last is None else last
 
     def _candidates(self, step: Step, hole: Hole) -> list[Candidate]:
-        judge = partial(self._judge, hole=hole)
+        judge = partial(self._judge, hole=hole, late=step.stop is Stop.DEADLINE)
         return [(canvas, judge) for canvas in step.canvases]
 
-    def _judge(self, canvas: Canvas, hole: Hole) -> Kept | Verdict:
-        """What is kept of a canvas, provided that the model is sure enough of it; or what is against it."""
+    def _judge(self, canvas: Canvas, hole: Hole, late: bool) -> Kept | Verdict:
+        """What is kept of a canvas, provided that the model is sure enough of it; or what is against it.
+
+        Where the deadline came first, `late`, it is to blame for what is not whole.
+        """
         result = postprocess(
             canvas,
             self.document,
@@ -217,7 +220,8 @@ class _Work:
             balance=self._balance,
         )
         if isinstance(result, Verdict):
-            return result
+            cut_short = late and result.reason is Reason.UNFINISHED
+            return Verdict(Reason.CUT_SHORT, result.detail) if cut_short else result
         return check_confidence(_confidence(canvas, result), self.request.min_confidence) or result
 
     def _hurt(self, start: int) -> Hurt:

@@ -61,6 +61,7 @@ class Reason(Enum):
     REPEATS_SUFFIX = "it repeats what already follows"
     REPEATS_PREFIX = "it repeats the line above"
     REPETITIVE = "it repeats itself"
+    NOTICE = "it is a notice of somebody's copyright or licence"
     UNBALANCED = "it leaves a bracket or a quote unbalanced"
     BROKEN = "the text would not parse with it, and no repair was found"
     UNFINISHED = "the canvas was too short for what it began"
@@ -68,6 +69,7 @@ class Reason(Enum):
     UNSURE = "the model is not sure enough"
     CANCELLED = "a newer request replaced this one"
     TOO_SLOW = "the deadline passed before the first step"
+    CUT_SHORT = "the deadline passed before it was whole"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,15 @@ CUTS = (
     "trim_repeated_lines",
     "trim_blanks",
 )
-CHECKS = ("check_empty", "check_word", "check_suffix", "check_prefix", "check_repetitive", "check_balance")
+CHECKS = (
+    "check_empty",
+    "check_word",
+    "check_suffix",
+    "check_prefix",
+    "check_repetitive",
+    "check_notice",
+    "check_balance",
+)
 
 
 @dataclass(kw_only=True)

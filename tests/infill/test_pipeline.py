@@ -233,6 +233,18 @@ def test_no_step_in_time() -> None:
     assert answer.reason is Reason.TOO_SLOW
 
 
+def test_what_the_deadline_cut_short_is_not_blamed_on_the_canvas() -> None:
+    class Late(ScriptedEngine):
+        def denoise(self, request: DenoiseRequest, cancelled: threading.Event) -> Iterator[Step]:
+            for step in super().denoise(request, cancelled):
+                yield replace(step, stop=step.stop and Stop.DEADLINE)
+
+    for engine, reason in ((Late, Reason.CUT_SHORT), (ScriptedEngine, Reason.UNFINISHED)):
+        answer = fill_text(engine(["some_long_na"], ended=False), request_for("x = █\n"))
+        assert isinstance(answer, Rejected)
+        assert answer.reason is reason
+
+
 def test_the_deadline_counts_from_the_call() -> None:
     engine = ScriptedEngine(["1"])
     fill_text(engine, FillRequest(text="x = ", language="python", offset=4, deadline_ms=60_000.0))

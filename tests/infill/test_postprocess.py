@@ -158,6 +158,10 @@ def test_natural_end_elsewhere(language: str, before: str, canvas: str, expected
         ("x = █\n", "f(1", Reason.UNBALANCED, ""),
         ("x = █\n", '"abc', Reason.UNBALANCED, ""),
         ("x = █f(1)█\n", "f(1", Reason.UNBALANCED, ""),
+        ("█", "# Copyright (c) Meta Platforms, Inc.", Reason.NOTICE, ""),
+        ("# Copyright █\n", "2020 Somebody", Reason.NOTICE, ""),
+        ("█\n", "# SPDX-License-Identifier: MIT", Reason.NOTICE, ""),
+        ("// Licensed under █\n", "the Apache License", Reason.NOTICE, ""),
         ("x = █\n", "f(1,\n  2", Reason.UNBALANCED, ""),
         ("foo.ba█r(x)\n", "baz", Reason.INSIDE_WORD, ""),
         ("foo.ba█r(x)\n", "ba + ", Reason.INSIDE_WORD, ""),
@@ -169,6 +173,11 @@ def test_natural_end_elsewhere(language: str, before: str, canvas: str, expected
 )
 def test_rejected(before: str, canvas: str, reason: Reason, detail: str) -> None:
     check(before, canvas, reason, detail=detail)
+
+
+def test_a_notice_that_the_text_has_may_be_repeated_and_a_name_is_none() -> None:
+    check("# Copyright 2020 Us\nx = 1\n█\n", "# Copyright 2020 Us", "# Copyright 2020 Us")
+    check("█\n", "copyright = notice(licence)", "copyright = notice(licence)")
 
 
 @pytest.mark.parametrize(
