@@ -99,13 +99,14 @@ class _Scope:
         """Whether the innermost function around `offset` may wait for something."""
         return self._document.text.startswith("async", scope_of(self._document, offset)[0])
 
-    def swaps(self, token: str, offset: int) -> list[str]:
-        """What could stand at `offset` where `token` does: other names that are known, the likest first."""
+    def swaps(self, token: str, offset: int, least: int = 2) -> list[str]:
+        """What could stand at `offset` where `token` does: other names that are known and said `least` times,
+        the likest first."""
         around = scope_of(self._document, offset)
         if around not in self._near:
             self._near[around] = names_in_scope(self._document, offset)
         near = self._near[around]
-        known = [n for n in near if n != token and self.counts[n] > 1 and _is_variable(n)]
+        known = [n for n in near if n != token and self.counts[n] >= least and _is_variable(n)]
         return list(dict.fromkeys([*alike(token, known, 3), *known]))[:_NAMES]
 
 
@@ -116,10 +117,11 @@ def _name(document: Document, leaf: Leaf, token: str, before: str, scope: _Scope
     # What is called is mostly defined elsewhere, and known there better than here.
     if after in ("=", "(") or _ASSIGNS.match(document.text, leaf.end):
         return
-    others = scope.swaps(token, leaf.start)
-    if scope.counts[token] == 1 and (like := alike(token, others, 3)):
+    once = scope.counts[token] == 1
+    # What was meant may have been said once itself, where it was given its value.
+    if once and (like := alike(token, scope.swaps(token, leaf.start, 1), 3)):
         yield _site("misspelt", leaf, tuple(like))
-    elif others:
+    elif others := scope.swaps(token, leaf.start):
         yield _site("name", leaf, tuple(others))
     if document.language == "python" and f"self.{token}" in document.text:
         edit = Edit(start=leaf.start, end=leaf.end, text=f"self.{token}", how="missing")

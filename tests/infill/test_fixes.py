@@ -166,6 +166,16 @@ def test_a_doubt_needs_the_reader_and_the_writer() -> None:
     assert doubtful(BUGGY, engine, threshold=1000.0) == []
 
 
+def test_what_was_meant_may_be_said_but_once() -> None:
+    text = "def greet():\n    message = 1\n    return mesage\n"
+    engine = ScriptedEngine(
+        ["x"],
+        doubts={"mesage": ("message", 0.9)},
+        score=lambda middle: -0.1 if "return message" in middle else -1.0,
+    )
+    assert doubtful(text, engine) == ["misspelt: Replace `mesage` with `message`"]
+
+
 def test_what_is_silenced_is_not_said() -> None:
     engine = likes("return result")
     assert doubtful(BUGGY, engine)
