@@ -175,7 +175,10 @@ class TestInAnEngine:
         assert {one.segments[1] for one in step.canvases} == {"append", "(name)"}
 
     def test_called_off_in_between(self, embedded: InProcessEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        cancelled = threading.Event()
+        cancelled, asked = threading.Event(), list[object]()
+        monkeypatch.setattr("engine.generation.by_what_follows", lambda *a, **_: asked.append(a) or a[3])
+        as_written = last(embedded, ASKED).canvases
         monkeypatch.setattr("engine.generation.unseen", lambda prompt: (cancelled.set(), prompt)[1])
         *_, step = embedded.denoise(ASKED, cancelled)
-        assert step.canvases
+        assert len(asked) == 1  # the first time
+        assert [one.text for one in step.canvases] == [one.text for one in as_written]
