@@ -57,10 +57,11 @@ async def fill_markers(
     """
     if not markers:
         return _conclude(server, opened, Empty(reason="there is nothing to fill here"))
+    settings = server.settings_for(opened.uri)
     wish = Wish(
-        seed=server.settings.seed,
-        max_steps=server.settings.max_steps,
-        deadline_ms=server.settings.deadline_ms * _PATIENCE * len(markers),
+        seed=settings.seed,
+        max_steps=settings.max_steps,
+        deadline_ms=settings.deadline_ms * _PATIENCE * len(markers),
     )
     view = _view(server, opened, markers)
     progress = Progress(server, "Infill: filling holes", token) if len(markers) > 1 or token else None
@@ -109,7 +110,7 @@ async def rewrite(server: InfillServer, opened: OpenDocument, start: int, end: i
         EngineError: the engine cannot serve it.
         CancelledError: nobody wants it any more.
     """
-    settings = server.settings
+    settings = server.settings_for(opened.uri)
     request = FillRequest(
         text=opened.document.text,
         language=opened.document.language,

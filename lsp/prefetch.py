@@ -78,7 +78,7 @@ class Prefetch:
                     engine,
                     asked,
                     key=_key(opened.uri),
-                    deadline_ms=self._server.settings.deadline_ms,
+                    deadline_ms=self._server.settings_for(opened.uri).deadline_ms,
                     work=Work(),
                     watched=False,
                 )

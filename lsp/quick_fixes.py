@@ -59,7 +59,8 @@ class QuickFixes:
             return disabled(action, "the model is not ready yet" if opened else "the document is not open")
         more = place.more or {}
         message, rank = str(more.get("message", "")), more.get("rank", 0)
-        document, revision, seed = opened.document.snapshot(), opened.revision, server.settings.seed
+        document, revision = opened.document.snapshot(), opened.revision
+        settings = server.settings_for(opened.uri)
 
         checker, file = server.options.checker, _file_of(place.uri)
 
@@ -72,9 +73,9 @@ class QuickFixes:
                 place.end,
                 message,
                 cancelled=either,
-                deadline_ms=server.settings.deadline_ms,
+                deadline_ms=settings.deadline_ms,
                 most=_RANKS + 1 if checker is None else _CHECKED,
-                seed=seed,
+                seed=settings.seed,
             )
             if checker is None:
                 return ranked

@@ -150,6 +150,10 @@ class InfillServer(LanguageServer):
         language = opened.document.language if opened is not None else PLAIN
         return self.folders.why_not(self.notebooks.of(uri) or uri, language)
 
+    def settings_for(self, uri: str) -> Settings:
+        """The settings that count for a document: a folder's `infill.toml` has a say in some."""
+        return self.folders.settings(self.notebooks.of(uri) or uri, self.settings)
+
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the handlers; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)

@@ -105,7 +105,7 @@ async def generate(
     """
     opened, text = asked.opened, asked.document.text
     where = server.notebooks.of(opened.uri) or opened.uri
-    request = _request(server.folders.settings(where, server.settings), asked)
+    request = _request(server.settings_for(opened.uri), asked)
     gather = server.indexing.gatherer(where, asked.document, asked.offset)
     wanted = server.settings.alternatives if asked.invoked else 1
     rest = opened.memory.rest_against(text, asked.offset)
@@ -156,8 +156,7 @@ async def _ask(
     server: InfillServer, engine: Engine, asked: Asked, work: Work, deadline_ms: float | None
 ) -> tuple[Suggestion, ...] | Empty:
     patience = _INVOKED_PATIENCE if asked.invoked else 1
-    where = server.notebooks.of(asked.opened.uri) or asked.opened.uri
-    settings = server.folders.settings(where, server.settings)
+    settings = server.settings_for(asked.opened.uri)
     result = await generate(
         server,
         engine,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,32 @@ async def test_a_project_s_settings_count_unless_the_client_gave_its_own(tmp_pat
         await ask(session, tmp_path / "a.py")
         await ask(session, tmp_path.parent / "elsewhere.py")
     assert [(r.seed, r.max_steps) for r in engine.requests] == [(7, 2), (0, 2)]
+
+
+async def test_a_project_s_settings_count_for_holes_quick_fixes_and_prefetching_too(tmp_path: Path) -> None:
+    write(tmp_path, {"infill.toml": "seed = 7\nmax_steps = 5\ndeadline_ms = 60000\n"})
+    engine, uri = ScriptedEngine(["1"]), (tmp_path / "a.py").as_uri()
+    where = {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 5}}
+    below = {"line": 2, "character": 0}
+    complaint = {"range": where, "message": "wrong", "source": "theirs"}
+    async with connect(engine, folders=[tmp_path], options={"max_steps": 2}) as session:
+        session.open("x = ___\ny = 2\n\n", uri=uri)
+        await session.request("infill/fillHoles", {"textDocument": {"uri": uri}})
+        await session.request("infill/fillHoles", {"textDocument": {"uri": uri}, "position": below})
+        context = {"diagnostics": [complaint], "only": ["quickfix"]}
+        params = {"textDocument": {"uri": uri}, "range": where, "context": context}
+        [action, _] = (await session.request("textDocument/codeAction", params))["result"]
+        await session.request("codeAction/resolve", action)
+        [item] = await session.inline(2, 0, uri=uri)
+        asked = len(engine.requests)
+        accepted = {"command": "infill.accepted", "arguments": item["command"]["arguments"]}
+        await session.request("workspace/executeCommand", accepted)
+        async with asyncio.timeout(5):
+            while len(engine.requests) == asked:
+                await asyncio.sleep(0)
+    assert {request.seed for request in engine.requests} == {7}
+    assert all((request.deadline_ms or 0) > 10_000 for request in engine.requests)
+    assert all(request.max_steps == 2 for request in (engine.requests[0], engine.requests[-1]))
 
 
 async def test_what_is_wrong_in_a_project_s_file_is_shown(tmp_path: Path) -> None:
