@@ -1,6 +1,7 @@
 """Settings that change while the server runs: asked for, taken, and what follows from a change.
 
-What a client has not set in its configuration keeps the value of its `initializationOptions`.
+What a client's configuration leaves out keeps the value of its `initializationOptions`; what is null there
+does not, or a setting that was there when the client began could never be taken back.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def take(server: InfillServer, section: object) -> None:
     given = section if isinstance(section, dict) else {}
     if section is not None and not isinstance(section, dict):
         server.tell_once(f"the configuration's section {SECTION!r} should be an object")
-    merged = {**server.initial_options, **{name: v for name, v in given.items() if v is not None}}
+    merged = {**server.initial_options, **given}
     before = server.settings
     of_folders, others, wrong = read_options(merged)
     # A workspace's own configuration must not be what makes it trusted.

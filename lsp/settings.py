@@ -8,7 +8,7 @@ is reported and the default counts. Knows nothing of command-line options.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -156,6 +156,24 @@ def rule_of(name: str) -> Rule:
     return rule
 
 
+def names_set(options: Mapping[str, object]) -> frozenset[str]:
+    """Which settings of those a client sends somebody has set; null is not set.
+
+    Some clients send every setting, with the defaults of those that nobody has touched. Nothing else has a
+    value for all that have one by default, so that there a value that is the default is not set either.
+    """
+    defaults = {one.name: one.default for one in fields(Settings)}
+    sent = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    whole = all(name in sent for name, default in defaults.items() if default is not None)
+    return frozenset(
+        name for name, value in sent.items() if not (whole and name in defaults and value == defaults[name])
+    )
+
+
 def read_settings(options: object, source: str = "initializationOptions") -> tuple[Settings, list[str]]:
     """The settings in an object from the client, and one sentence for each thing that is wrong with them.
 
@@ -169,12 +187,12 @@ def read_settings(options: object, source: str = "initializationOptions") -> tup
     values: dict[str, Any] = {}
     problems = []
     for name, value in options.items():
+        if value is None:
+            continue  # not even where we do not know it: a client newer than we are has more to leave unset
         if name not in known:
             problems.append(f"unknown setting {str(name)[:40]!r}; there are {', '.join(known)}")
-        elif value is not None:
-            rule = rule_of(name)
-            if rule.accepts(value):
-                values[name] = tuple(value) if isinstance(value, list) else value
-            else:
-                problems.append(f"setting {name!r} should be {rule.expected}; the default is used")
+        elif (rule := rule_of(name)).accepts(value):
+            values[name] = tuple(value) if isinstance(value, list) else value
+        else:
+            problems.append(f"setting {name!r} should be {rule.expected}; the default is used")
     return Settings(**values), problems

@@ -24,7 +24,7 @@ from infill.project_config import (
     read_project_config,
     read_switches,
 )
-from lsp.settings import Settings, read_settings
+from lsp.settings import Settings, names_set, read_settings
 
 PROJECT_SETTINGS = ("deadline_ms", "max_steps", "seed", "min_confidence")
 """The settings an `infill.toml` may have. Not the model, nor whatever else decides where code is sent."""
@@ -59,9 +59,8 @@ def read_options(options: object) -> tuple[WorkspaceOptions, object, list[str]]:
         problems.append("setting 'restricted' should be true or false; the workspace is not trusted")
         restricted = True
     others = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
-    given = frozenset(name for name, value in others.items() if value is not None)
     return (
-        WorkspaceOptions(restricted=bool(restricted), switches=switches, given=given),
+        WorkspaceOptions(restricted=bool(restricted), switches=switches, given=names_set(others)),
         others,
         problems,
     )

@@ -24,6 +24,10 @@ A client sends them as `initializationOptions` and, where it has a configuration
 section `infill`; changes there take effect at once. A setting that is unknown or has a bad value is named
 in a message, and the default counts. [settings.schema.json](settings.schema.json) says the same for programs.
 
+What is left out, or null, is not set: there a project's [`infill.toml`](workspace.md#infilltoml) has its
+say. In the configuration null also takes back what `initializationOptions` said. Of a client that sends a
+value for every setting that has one by default, a value that is the default is not taken for set.
+
 | setting | default | accepts | meaning |
 |---|---|---|---|
 """

@@ -135,6 +135,16 @@ async def test_the_configuration_is_asked_for_and_its_changes_are_taken() -> Non
     assert "'wrong'" in session.shown[0]
 
 
+async def test_what_is_null_in_the_configuration_is_taken_back() -> None:
+    async with connect(options={"automatic": False, "seed": 5}) as session:
+        settings = {"infill": {"automatic": None, "of_a_later_version": None}}
+        session.notify("workspace/didChangeConfiguration", {"settings": settings})
+        session.open("x = \n")
+        assert len(await session.inline(0, 4)) == 1
+        assert session.server.settings.seed == 5
+    assert session.shown == []
+
+
 async def test_a_client_that_cannot_be_asked_sends_the_section() -> None:
     async with connect() as session:
         session.notify("workspace/didChangeConfiguration", {"settings": {"infill": {"automatic": False}}})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lsp.settings import Settings
+from lsp.commands.settings import json_schema
+from lsp.settings import Settings, read_settings
 from lsp.workspace import Folders, path_of, read_options
 from tests.fakes.engine import ScriptedEngine
 from tests.infill.test_ignore import write
-from tests.lsp.session import Session, connect
+from tests.lsp.session import Json, Session, connect
 
 
 async def ask(session: Session, path: Path, text: str = "x = \n", language: str = "python") -> list[Any]:
@@ -76,6 +78,34 @@ async def test_a_project_s_settings_count_unless_the_client_gave_its_own(tmp_pat
         await ask(session, tmp_path / "a.py")
         await ask(session, tmp_path.parent / "elsewhere.py")
     assert [(r.seed, r.max_steps) for r in engine.requests] == [(7, 2), (0, 2)]
+
+
+def shipped() -> Json:
+    """Every setting with its default, as an editor's extension has them that fills in all of them."""
+    schema = json.loads(json_schema())
+    return {name: one["default"] for name, one in schema["properties"].items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({}, (7, 0.5)),
+        ({"seed": 0}, (0, 0.5)),  # somebody wants the default
+        ({"seed": None, "min_confidence": 0.25}, (7, 0.25)),
+        (shipped(), (7, 0.5)),
+        ({**shipped(), "seed": 3}, (3, 0.5)),
+        ({**shipped(), "model": "dir"}, (7, 0.5)),
+        (dict.fromkeys(shipped()) | {"seed": 0}, (0, 0.5)),  # one that tells what is set
+    ],
+)
+def test_a_default_that_nobody_chose_leaves_the_say_to_the_project(
+    tmp_path: Path, options: Json, counts: tuple[int, float]
+) -> None:
+    write(tmp_path, {"infill.toml": "seed = 7\nmin_confidence = 0.5\n"})
+    of_folders, others, _ = read_options(options)
+    folders = Folders([tmp_path.as_uri()], of_folders)
+    settings = folders.settings((tmp_path / "a.py").as_uri(), read_settings(others)[0])
+    assert (settings.seed, settings.min_confidence) == counts
 
 
 async def test_a_project_s_settings_count_for_holes_quick_fixes_and_prefetching_too(tmp_path: Path) -> None:
