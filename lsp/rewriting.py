@@ -51,7 +51,6 @@ class Rewriting:
             return disabled(action, "the document is not open")
         found = await self._find(server, document, place)
         if isinstance(found, Empty):
-            server.tell_once(f"{action.title}: {found.reason}", types.MessageType.Info)
             return disabled(action, found.reason)
         action.edit = found.edit
         return action

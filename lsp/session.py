@@ -167,12 +167,16 @@ class InfillServer(LanguageServer):
         if self.protocol.trace is not types.TraceValue.Off:
             self.protocol.notify(types.LOG_TRACE, types.LogTraceParams(message=message))
 
+    def tell(self, message: str, kind: types.MessageType) -> None:
+        """Show the user a message."""
+        self.window_show_message(types.ShowMessageParams(type=kind, message=f"Infill: {message}"))
+
     def tell_once(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
         """Show the user a message, the first time only."""
         if message not in self._told:
             self._told.add(message)
             logger.warning("%s", message)
-            self.window_show_message(types.ShowMessageParams(type=kind, message=f"Infill: {message}"))
+            self.tell(message, kind)
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
         """Log what pygls could not handle; its own way shows the user a message each time."""

@@ -1,4 +1,7 @@
-"""`codeAction/resolve`: the edit of the code action that was chosen."""
+"""`codeAction/resolve`: the edit of the code action that was chosen.
+
+Editors show nothing of an action that turns out to be disabled, so whoever chose it is told why, every time.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,15 @@ def register(server: InfillServer) -> None:
 
     @server.feature(types.CODE_ACTION_RESOLVE)
     async def code_action_resolve(params: types.CodeAction) -> types.CodeAction:
+        action, kind = params, types.MessageType.Info
         try:
-            return await resolve(PROVIDERS, server, params)
+            action = await resolve(PROVIDERS, server, params)
         except EngineError as error:
-            server.tell_once(str(error), types.MessageType.Error)
-            return disabled(params, str(error))
+            action, kind = disabled(params, str(error)), types.MessageType.Error
         except Exception as error:
             logger.exception("a code action could not be resolved")
-            server.tell_once(f"internal error ({type(error).__name__}); the log has the details")
-            return disabled(params, f"internal error ({type(error).__name__})")
+            reason = f"internal error ({type(error).__name__}); the log has the details"
+            action, kind = disabled(params, reason), types.MessageType.Warning
+        if action.disabled is not None:
+            server.tell(f"{action.title}: {action.disabled.reason}", kind)
+        return action

@@ -208,6 +208,19 @@ async def test_an_action_for_an_older_text_has_no_edit() -> None:
     assert "edit" not in answer["result"]
 
 
+async def test_an_action_that_cannot_be_done_says_so_every_time() -> None:
+    async with connect(ScriptedEngine(["((("])) as session:
+        session.open(TWO)
+        [action, _] = await actions(session, span(1, 5, 5))
+        for _ in range(2):
+            await session.request("codeAction/resolve", action)
+        session.change(2, {"text": "y = ___\n"})
+        await session.request("codeAction/resolve", action)
+    refused = "Infill: Fill this hole with Infill: it leaves a bracket or a quote unbalanced"
+    stale = "Infill: Fill this hole with Infill: the text changed meanwhile"
+    assert session.shown == [refused, refused, stale]
+
+
 async def test_filling_many_holes_shows_progress() -> None:
     capabilities = {"window": {"workDoneProgress": True}}
     async with connect(ScriptedEngine([" 1"]), capabilities=capabilities) as session:

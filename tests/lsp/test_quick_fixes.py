@@ -7,8 +7,11 @@ import sys
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Never
 
+import pytest
+
+from engine.errors import EngineUnavailable
 from engine.request import Reading, ReadRequest
 from lsp.checker import Checker
 from tests.fakes.engine import ScriptedEngine
@@ -73,6 +76,31 @@ async def test_a_fix_for_an_older_text_has_no_edit() -> None:
         answer = (await session.request("codeAction/resolve", action))["result"]
     assert "edit" not in answer
     assert answer["disabled"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, "the model has no fix for this"),
+        (EngineUnavailable("the engine is gone"), "the engine is gone"),
+        (ZeroDivisionError("why"), "internal error (ZeroDivisionError); the log has the details"),
+    ],
+)
+async def test_a_fix_there_is_not_says_so_every_time(error: Exception | None, reason: str) -> None:
+    scripted = ScriptedEngine(["1"])  # which is what stands there
+
+    def failing(*_: object) -> Never:
+        raise error or AssertionError
+
+    async with connect(scripted) as session:
+        session.open("x = 1\n")
+        where = {"start": {"line": 0, "character": 4}, "end": {"line": 0, "character": 5}}
+        [action, _] = await quick_fixes(session, {**THEIRS, "range": where, "message": "wrong"})
+        if error is not None:
+            scripted.denoise = failing  # type: ignore[method-assign]
+        for _ in range(2):
+            assert (await session.request("codeAction/resolve", action))["result"]["disabled"]
+    assert session.shown == [f"Infill: Fix `1` with Infill: {reason}"] * 2
 
 
 async def test_nothing_is_offered_where_nothing_is_wrong() -> None:

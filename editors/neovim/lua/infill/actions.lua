@@ -165,7 +165,7 @@ end
 
 local function apply(client, action)
   if action.disabled then
-    tell(action.disabled.reason, vim.log.levels.WARN)
+    return -- the server shows why
   elseif action.edit then
     vim.lsp.util.apply_workspace_edit(action.edit, client.offset_encoding)
   elseif action.command then
