@@ -98,6 +98,7 @@ async function run(infill: Infill, client: LanguageClient, command: string, argu
 }
 
 async function preview(infill: Infill, client: LanguageClient, editor: vscode.TextEditor): Promise<void> {
+  const asked = editor.document.version;
   const answer: (Refusal & { edit?: WorkspaceEdit | null }) | null = await client.sendRequest(
     fillHoles,
     { textDocument: uriOf(client, editor.document) },
@@ -105,10 +106,17 @@ async function preview(infill: Infill, client: LanguageClient, editor: vscode.Te
   const edit = await client.protocol2CodeConverter.asWorkspaceEdit(answer?.edit);
   if (edit === undefined || edit.get(editor.document.uri).length === 0) {
     void tell(infill, `${answer?.reason ?? "there is no hole in this file"}.`);
-  } else {
-    infill.preview.show(editor, edit);
-    if (answer?.reason) void tell(infill, `${answer.reason}.`);
+  } else if (!infill.preview.show(editor, edit, versionOf(answer?.edit) ?? asked)) {
+    void tell(infill, "the text changed meanwhile; nothing is previewed.");
+  } else if (answer?.reason) {
+    void tell(infill, `${answer.reason}.`);
   }
+}
+
+/** The version of the text that an edit was made for; undefined where it does not say. */
+function versionOf(edit: WorkspaceEdit | null | undefined): number | undefined {
+  const [change] = edit?.documentChanges ?? [];
+  return change !== undefined && "textDocument" in change ? (change.textDocument.version ?? undefined) : undefined;
 }
 
 async function withEditor(

@@ -39,11 +39,12 @@ export class Preview implements vscode.Disposable {
     ];
   }
 
-  /** Draws the edits of `editor`'s document that are in `edit`. */
-  show(editor: vscode.TextEditor, edit: vscode.WorkspaceEdit): void {
+  /** Draws the edits of `editor`'s document that are in `edit`; false if it is not at `version`, which they are for. */
+  show(editor: vscode.TextEditor, edit: vscode.WorkspaceEdit, version: number): boolean {
     this.discard();
+    if (editor.document.version !== version) return false;
     const edits = edit.get(editor.document.uri);
-    this.showing = { editor, version: editor.document.version, edit };
+    this.showing = { editor, version, edit };
     editor.setDecorations(this.old, edits.filter((each) => !each.range.isEmpty).map((each) => each.range));
     editor.setDecorations(this.filled, edits.map((each) => drawn(each, editor.document)));
     const first = edits[0];
@@ -51,6 +52,7 @@ export class Preview implements vscode.Disposable {
     this.bindKeys();
     const holes = edits.length === 1 ? "1 hole" : `${edits.length} holes`;
     this.message = vscode.window.setStatusBarMessage(`Infill previews ${holes}: Tab accepts, Escape discards`);
+    return true;
   }
 
   /** Puts the edits into the document, as one step to undo. */

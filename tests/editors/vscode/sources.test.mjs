@@ -27,3 +27,60 @@ test("only settings that somebody has set are sent as set", async () => {
   vscode.workspace.isTrusted = false;
   assert.equal(serverSettings().restricted, true);
 });
+
+/** Runs *Preview All Holes Filled* on a document that is at `version` by the time its edit for version 1 is there. */
+async function preview(version) {
+  const said = [];
+  const drawn = [];
+  const registered = {};
+  const document = { uri: "file:///a.py", version: 1 };
+  const editor = { document, setDecorations: (_, what) => drawn.push(...what), revealRange: () => {} };
+  const ignored = () => ({ dispose: () => {} });
+  const vscode = {
+    ...{ ThemeColor: class {}, ProgressLocation: {}, TextEditorRevealType: {} },
+    MarkdownString: class {
+      appendCodeblock = () => this;
+    },
+    commands: { registerCommand: (id, body) => (registered[id] = body), executeCommand: async () => {} },
+    languages: { match: () => 1 },
+    window: {
+      activeTextEditor: editor,
+      createTextEditorDecorationType: ignored,
+      onDidChangeVisibleTextEditors: ignored,
+      onDidChangeActiveTextEditor: ignored,
+      setStatusBarMessage: ignored,
+      showInformationMessage: async (message) => void said.push(message),
+      showErrorMessage: async (message) => void said.push(message),
+      withProgress: (_, body) => body(),
+    },
+    workspace: { onDidChangeTextDocument: ignored },
+  };
+  const languageClient = { NotificationType: class {}, RequestType: class {}, ExecuteCommandRequest: {} };
+  const outside = { vscode, "vscode-languageclient/node": languageClient };
+  const { Preview } = await load("preview", outside);
+  const { registerCommands } = await load("commands", outside);
+  const edits = [{ range: { isEmpty: false }, newText: "1" }];
+  const textDocument = { uri: document.uri, version: 1 };
+  const client = {
+    isRunning: () => true,
+    code2ProtocolConverter: { asUri: String },
+    sendRequest: async () => ({ edit: { documentChanges: [{ textDocument, edits }] } }),
+    protocol2CodeConverter: {
+      asWorkspaceEdit: async () => {
+        document.version = version; // what is typed meanwhile moves everything below it
+        return { get: () => edits };
+      },
+    },
+  };
+  registerCommands({ client, preview: new Preview(), log: { error: (error) => said.push(error.message) } });
+  await registered["infill.previewAllHoles"]();
+  return { said, drawn };
+}
+
+test("holes are previewed only in the text they were filled for", async () => {
+  const same = await preview(1);
+  assert.deepEqual([same.said, same.drawn.length > 0], [[], true]);
+  const moved = await preview(2);
+  assert.deepEqual(moved.said, ["Infill: the text changed meanwhile; nothing is previewed."]);
+  assert.deepEqual(moved.drawn, []);
+});
