@@ -1,9 +1,9 @@
 """Which files are left alone: those that may hold secrets, and those an ignore file names.
 
 Secrets go by their names, wherever they lie, and no rule brings them back. `.gitignore` and `.infillignore`
-mean what Git says they mean, nearer files before farther ones and `.infillignore` before `.gitignore`. It
-reads ignore files and nothing else: from the workspace folder, and from the folders between it and the
-root of its Git repository.
+mean what Git says they mean, nearer files before farther ones, and every `.infillignore` before any
+`.gitignore`. It reads ignore files and nothing else: from the workspace folder, and from the folders between
+it and the root of its Git repository.
 """
 
 from __future__ import annotations
@@ -175,11 +175,12 @@ class IgnoreRules:
     def folder(self, folder: Path) -> FolderRules:
         """The rules for what lies directly in `folder`, which lies in the workspace and has no links."""
         rules: list[_Rules] = []
-        for above in (folder, *folder.parents):
-            for name in IGNORE_FILES:
+        # Whatever a .gitignore farther in says, what the user keeps from us stays kept.
+        for name in IGNORE_FILES:
+            for above in (folder, *folder.parents):
                 rules += self._rules(above, name)
-            if above == self._base:
-                break
+                if above == self._base:
+                    break
         return FolderRules(folder, tuple(rules))
 
     def _rules(self, folder: Path, name: str) -> list[_Rules]:

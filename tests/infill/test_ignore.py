@@ -74,6 +74,9 @@ def test_code_about_secrets_is_no_secret(path: str) -> None:
         ({".infillignore": "*.py\n"}, "a.py", True),
         ({".gitignore": "*.py\n", ".infillignore": "!a.py\n"}, "a.py", False),
         ({".gitignore": "!a.py\n", ".infillignore": "*.py\n"}, "a.py", True),
+        ({".infillignore": "*.py\n", "b/.gitignore": "!*.py\n"}, "b/a.py", True),  # the nearer one is Git's
+        ({".infillignore": "!a.py\n", "b/.gitignore": "*.py\n"}, "b/a.py", False),
+        ({".infillignore": "*.py\n", "b/.infillignore": "!*.py\n"}, "b/a.py", False),
         ({".gitignore": "!.env\n", ".infillignore": "!.env\n"}, ".env", True),  # no rule brings it back
         ({".gitignore": "\ufeff*.py\n"}, "a.py", True),
         ({".gitignore": "!\n/\n*.py\r\n"}, "a.py", True),  # what is no pattern costs nothing else
