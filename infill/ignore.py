@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
 from functools import cache
@@ -28,7 +28,7 @@ IGNORE_FILES = (".infillignore", ".gitignore")
 
 SECRET_NAMES = (
     # environments
-    *(".env", ".env.*", ".env-*", ".envrc", "*.env", "*.env.local"),
+    *(".env", ".env.*", ".env-*", ".envrc", ".flaskenv", "*.env", "*.env.local"),
     # keys and certificates
     *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.der", "*.crt", "*.cer", "*.csr", "*.jks", "*.keystore"),
     *(
@@ -48,14 +48,23 @@ SECRET_NAMES = (
     *(".netrc", "_netrc", ".pgpass", ".my.cnf", ".npmrc", ".pypirc", ".dockercfg", ".htpasswd", ".s3cfg"),
     *(".git-credentials", ".boto", ".terraformrc", ".vault-token", "kubeconfig", "*.kubeconfig"),
     *("credentials", "credentials.*", "*.credentials", "client_secret*.json", "service-account*.json"),
+    # As data: a program about credentials is called so too.
+    *(f"*[_-]credentials{kind}" for kind in ("", ".json", ".yml", ".yaml", ".toml", ".ini", ".csv", ".txt")),
     *("service_account*.json", "*.tfvars", "*.tfvars.json", "*.tfstate", "*.tfstate.*"),
     # whatever calls itself a secret
-    *("secret", "secrets", "secret.*", "secrets.*", "*.secret", "*.secrets", "passwords.*", "*.passwd"),
+    *("secret", "secrets", "secret.*", "secrets.*", ".secret.*", ".secrets.*", "*.secret", "*.secrets"),
+    *("passwords.*", "*.passwd"),
 )
 """Names of files that may hold secrets, upper and lower case alike."""
 
 SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".gcloud", ".docker", ".secrets"})
 """Folders in which every file may hold secrets."""
+
+SECRET_CONFIGS = frozenset({"gcloud", "gh", "rclone"})
+"""Such folders where they lie in one called `.config`."""
+
+_COPY = re.compile(r"(~|\.(bak|old|orig|save|swp|swo))+$")
+"""What editors and people put behind the name of a file they keep a copy of."""
 
 _LARGEST_BYTES = 256 * 1024  # of an ignore file; a larger one is no ignore file
 _MOST_STARS = 5  # in one part of a pattern: each more multiplies what a hostile one costs
@@ -72,12 +81,24 @@ class Refusal:
 def secret(path: PurePath) -> Refusal | None:
     """Why a file is taken to hold secrets, by its name and its folders' names; None if it is not."""
     name = path.name.lower()
-    if _any_secret().match(name):
-        rule = next(rule for rule in SECRET_NAMES if fnmatchcase(name, rule))
-        return Refusal(f"files named {rule} may hold secrets and are never read", secret=True)
-    folder = next((part for part in path.parts[:-1] if part.lower() in SECRET_FOLDERS), None)
+    for shown in dict.fromkeys((name, _COPY.sub("", name))):
+        if _any_secret().match(shown):
+            rule = next(rule for rule in SECRET_NAMES if fnmatchcase(shown, rule))
+            return Refusal(f"files named {rule} may hold secrets and are never read", secret=True)
+    folder = _secret_folder(path.parts[:-1])
     if folder is not None:
         return Refusal(f"files in {folder} may hold secrets and are never read", secret=True)
+    return None
+
+
+def _secret_folder(parts: Sequence[str]) -> str | None:
+    """The first of some nested folders in which every file may hold secrets."""
+    around = ""
+    for part in parts:
+        name = part.lower()
+        if name in SECRET_FOLDERS or (around == ".config" and name in SECRET_CONFIGS):
+            return part
+        around = name
     return None
 
 
@@ -129,7 +150,7 @@ class FolderRules:
         path = os.path.join(self._folder, name)
         if found := secret(PurePath(path)):
             return found
-        if is_folder and (name == ".git" or name.lower() in SECRET_FOLDERS):
+        if is_folder and (name == ".git" or _secret_folder(PurePath(path).parts) is not None):
             return Refusal(f"{name} is not source code", secret=True)
         for rules in self._rules:
             ignored = rules.decide(path, is_folder)

@@ -25,6 +25,10 @@ def write(root: Path, files: dict[str, str]) -> None:
         *(".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd"),
         *("credentials", "credentials.json", "Secrets.yaml", "secrets.py", "secret.txt", "db.secret"),
         *("service-account-7.json", "prod.tfvars", "terraform.tfstate.backup", "kubeconfig"),
+        *(".secrets.toml", ".secret.yaml", ".flaskenv"),
+        *("aws_credentials", "application_default_credentials.json"),
+        *(".env~", "tls.key.bak", ".server.pem.swp", "terraform.tfvars.old", ".pypirc.orig~"),
+        *(".config/gcloud/access_tokens.db", "/home/me/.config/gh/hosts.yml"),
         *(".ssh/config", "/home/me/.aws/config", ".kube/cache/x.json", "a/.docker/config.json"),
     ],
 )
@@ -45,6 +49,10 @@ def test_a_secret_is_known_by_its_name(path: str) -> None:
         "secretary.go",
         "token.rs",
         "certificate.java",
+        "check_credentials.py",
+        "monkey.py~",
+        "gcloud/deploy.py",
+        "config/gh/a.go",
         "ssh/a.c",
     ],
 )
