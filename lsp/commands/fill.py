@@ -12,14 +12,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from engine.request import Engine
 from infill.code.languages import language_of
-from infill.ignore import secret_file
 from infill.pipeline import Progress, fill_text
 from infill.request import FillRequest, Rejected, Suggestion
 from lsp.commands.errors import CommandError, Exit
@@ -85,8 +83,6 @@ def prepare(options: FillOptions) -> tuple[Source, FillRequest]:
     """
     path, position = parse_place(options.target)
     until = parse_position(options.to) if options.to is not None else None
-    if path != STDIN and (refused := secret_file(Path(path))):
-        raise CommandError(f"{path}: {refused.message}")
     source = read_source(path)
     if options.write:
         check_writable(path)

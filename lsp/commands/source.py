@@ -87,8 +87,12 @@ def read_source(path: str) -> Source:
     """Read a UTF-8 file, or standard input for `STDIN`.
 
     Raises:
-        CommandError: it cannot be read or is not UTF-8.
+        CommandError: it may hold secrets, cannot be read or is not UTF-8.
     """
+    from infill.ignore import secret_file
+
+    if path != STDIN and (refused := secret_file(Path(path))):
+        raise CommandError(f"{path}: {refused.message}")
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except IsADirectoryError:

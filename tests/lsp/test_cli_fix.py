@@ -79,6 +79,17 @@ def test_a_file_without_a_grammar_exits_with_2(tmp_path: Path) -> None:
     assert run_cli(["check", path], engine()).code == 2
 
 
+@pytest.mark.parametrize("command", ["fix", "check"])
+@pytest.mark.parametrize("name", ["secrets.py", "innocent.py"])
+def test_a_file_that_may_hold_secrets_is_not_read(tmp_path: Path, command: str, name: str) -> None:
+    (tmp_path / "innocent.py").symlink_to(written(tmp_path, BUGGY, "secrets.py"))
+    scripted = engine()
+    run = run_cli([command, str(tmp_path / name)], scripted)
+    assert (run.code, run.out) == (2, b"")
+    assert "may hold secrets and are never read" in run.errors
+    assert (scripted.requests, scripted.read_requests, scripted.scored) == ([], [], [])
+
+
 def test_findings_are_listed_and_exit_with_1(tmp_path: Path) -> None:
     path = written(tmp_path, BUGGY)
     run = run_cli(["check", path], engine())
