@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import BrokenCheckpoint, EngineError, ModelNotFound, UnsupportedModel
 from infill.errors import InfillError
-from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
+from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit, say
 from lsp.version import __version__
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def _named(argument: str) -> str:
 
 
 def _fail(message: str, code: Exit) -> int:
-    # One line, and nothing in a file's name may steer the terminal.
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(message.splitlines()))
-    print(f"infill: {shown}", file=sys.stderr)
+    say(message)
     return code
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
+import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit
+from lsp.commands.errors import EXIT_CODES_HELP, CommandError, Exit, say
 from lsp.commands.source import STDIN, Position, Source, position_of, read_source
 from lsp.version import __version__
 
 if TYPE_CHECKING:
     from engine.request import Engine
+    from infill.code.document import Document
     from infill.fixes.project import CheckConfig
     from lsp.cli import Subparsers
 
@@ -37,7 +39,12 @@ def add_parser(commands: Subparsers) -> None:
         epilog=EXIT_CODES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", metavar="FILE", nargs="+", help="what to check; - for stdin")
+    parser.add_argument(
+        "files",
+        metavar="FILE|DIR",
+        nargs="+",
+        help="what to check: files, and the source files of folders that no ignore file names; - for stdin",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     form.add_argument("--sarif", action="store_true", help="print a SARIF 2.1.0 log")
@@ -71,53 +78,84 @@ class Finding:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the files; returns the exit code.
+    """Check the files, each whatever becomes of the others; returns the exit code.
 
     Raises:
-        CommandError: a file cannot be read.
-        EngineError: the model cannot be loaded or cannot serve the request.
+        EngineError: the model cannot be loaded.
     """
-    from infill.fixes.project import CheckConfig
+    from engine.errors import InvalidRequest
+    from infill.errors import InfillError
     from lsp.commands.model import open_engine
 
-    sources = [read_source(STDIN if name == "-" else name) for name in arguments.files]
-    configs = [_config(source.name) for source in sources]
-    if arguments.threshold is not None:
-        configs = [CheckConfig(kinds=c.kinds, threshold=arguments.threshold) for c in configs]
-    engine = open_engine(arguments.model)
-    findings = [
-        finding
-        for source, config in zip(sources, configs, strict=True)
-        for finding in check(engine, source, config, arguments.language, arguments.seed)
-    ]
+    engine: Engine | None = None
+    findings: list[Finding] = []
+    code = Exit.OK
+    configs = _Configs(arguments.threshold)
+    for name in dict.fromkeys(_names(arguments.files)):
+        try:
+            source = read_source(name)
+            document = _document(source, arguments.language)
+            engine = engine or open_engine(arguments.model)  # not for what cannot be checked
+            found = check(engine, source, document, configs.of(name), arguments.seed)
+        except (CommandError, InvalidRequest, InfillError) as error:
+            say(str(error))
+            code = Exit.BAD_INPUT
+            continue
+        findings += found
+        for f in found if not (arguments.as_json or arguments.sarif) else ():
+            print(f"{f.file}:{f.start.line}:{f.start.column}: {f.message} [{f.kind}]")
     if arguments.as_json:
-        print(json.dumps({"model": engine.info().model, "findings": [_as_json(f) for f in findings]}))
+        model = engine.info().model if engine is not None else None
+        print(json.dumps({"model": model, "findings": [_as_json(f) for f in findings]}))
     elif arguments.sarif:
         print(json.dumps(sarif(findings), indent=2))
-    else:
-        for f in findings:
-            print(f"{f.file}:{f.start.line}:{f.start.column}: {f.message} [{f.kind}]")
-    return Exit.NO_SUGGESTION if findings else Exit.OK
+    return Exit.NO_SUGGESTION if findings and code is Exit.OK else code
 
 
-def check(
-    engine: Engine, source: Source, config: CheckConfig, language: str | None, seed: int
-) -> list[Finding]:
-    """Everything there is to say about one file, in order.
+def _names(given: Iterable[str]) -> Iterator[str]:
+    """The files to check: those given, and of a folder what the workspace's index would read of it."""
+    from infill.ignore import IgnoreRules
+    from infill.workspace.files import read, walk
+
+    for name in given:
+        if not os.path.isdir(name):
+            yield STDIN if name == "-" else name
+            continue
+        rules = IgnoreRules(Path(name))
+        inside = [path.relative_to(rules.root) for path in walk(rules) if read(path) is not None]
+        if not inside:
+            say(f"{name}: there is nothing to check in it")
+        for path in inside:
+            yield os.path.join(name, path)
+
+
+def _document(source: Source, language: str | None) -> Document:
+    """A file as code.
 
     Raises:
         CommandError: we have no grammar for it.
-        EngineError: the engine cannot serve it.
     """
     from infill.code.document import Document
     from infill.code.languages import language_of
-    from infill.fixes.diagnostic import title
-    from infill.fixes.pieces import broken_pieces
-    from infill.fixes.suspicious import find_doubts
 
     document = Document(source.text, language or language_of(source.name))
     if document.tree is None:
         raise CommandError(f"{source.name}: no grammar for {document.language}")
+    return document
+
+
+def check(
+    engine: Engine, source: Source, document: Document, config: CheckConfig, seed: int
+) -> list[Finding]:
+    """Everything there is to say about one file, in order.
+
+    Raises:
+        EngineError: the engine cannot serve it.
+    """
+    from infill.fixes.diagnostic import title
+    from infill.fixes.pieces import broken_pieces
+    from infill.fixes.suspicious import find_doubts
+
     found = []
     for piece in broken_pieces(document, 0, len(source.text)):
         place = position_of(source.text, piece.start)
@@ -215,22 +253,38 @@ def _as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _config(file: str) -> CheckConfig:
-    """What the nearest `infill.toml` above a file says; what is wrong with it goes to standard error."""
-    from infill.fixes.project import CheckConfig, read_check_config
+class _Configs:
+    """What the nearest `infill.toml` above each file says; what is wrong with one is said once.
 
-    folder = Path.cwd() if file == STDIN else Path(file).resolve().parent
-    for parent in (folder, *folder.parents):
-        path = parent / "infill.toml"
-        if path.is_file():
+    A `threshold` that is given counts instead of theirs.
+    """
+
+    def __init__(self, threshold: float | None) -> None:
+        self._threshold = threshold
+        self._read: dict[Path, CheckConfig] = {}
+
+    def of(self, file: str) -> CheckConfig:
+        """What counts for a file."""
+        from infill.fixes.project import CheckConfig
+        from infill.project_config import FILE_NAME
+
+        folder = Path.cwd() if file == STDIN else Path(file).resolve().parent
+        paths = (parent / FILE_NAME for parent in (folder, *folder.parents))
+        path = next((path for path in paths if path.is_file()), None)
+        config = self._of(path) if path is not None else CheckConfig()
+        return config if self._threshold is None else replace(config, threshold=self._threshold)
+
+    def _of(self, path: Path) -> CheckConfig:
+        from infill.fixes.project import CheckConfig, read_check_config
+
+        if path not in self._read:
             try:
-                config, problems = read_check_config(path.read_bytes())
+                self._read[path], problems = read_check_config(path.read_bytes())
             except OSError as error:
-                config, problems = CheckConfig(), [f"{path}: {error.strerror or error}"]
+                self._read[path], problems = CheckConfig(), [f"{path}: {error.strerror or error}"]
             for problem in problems:
-                print(f"infill: {problem}", file=sys.stderr)
-            return config
-    return CheckConfig()
+                say(problem)
+        return self._read[path]
 
 
 def _number(text: str) -> float:

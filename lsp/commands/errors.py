@@ -7,6 +7,7 @@ CommandError         its text is one line for the user; exit code 2
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 
 
@@ -23,15 +24,22 @@ class Exit(IntEnum):
 
 EXIT_CODES_HELP = """\
 exit codes:
-  0    a suggestion was made (doctor: nothing is wrong; check: nothing was found;
-       lsp: the client shut the server down)
-  1    no suggestion; the reason is on stderr (doctor: something is wrong; check: something
-       was found; fix: there is nothing to fix, or no fix; lsp: the client just left)
-  2    bad usage or bad input, or the result could not be written
+  0    a suggestion was made (check: nothing was found; fix: something was fixed;
+       doctor: nothing is wrong; lsp: the client shut the server down)
+  1    no suggestion, the reason is on stderr (check: something was found; fix: there is
+       nothing to fix, or no fix; doctor: something is wrong; lsp: the client just left)
+  2    bad usage or bad input, or the result could not be written (check: a file could not
+       be checked, whatever was found in the others)
   3    the model cannot be loaded
   70   an internal error; --debug shows where it is
   130  interrupted
 """
+
+
+def say(message: str) -> None:
+    """One line on standard error about what is wrong; a file's name in it cannot steer the terminal."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(message.splitlines()))
+    print(f"infill: {shown}", file=sys.stderr)
 
 
 class CommandError(Exception):

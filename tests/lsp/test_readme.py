@@ -36,6 +36,8 @@ def test_the_schema_s_defaults_are_accepted() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
-    block = README.partition("## Exit codes")[2].partition("\n## ")[0]
-    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", block, re.MULTILINE)}
-    assert documented == {int(code) for code in errors.Exit}
+    block = README.partition("## Exit codes")[2].partition("\n## ")[0].replace("`", "")
+    documented = dict(re.findall(r"^\| (\d+) \| (.*) \|$", block, re.MULTILINE))
+    said = re.findall(r"^  (\d+) +(.*(?:\n {7}.*)*)", errors.EXIT_CODES_HELP, re.MULTILINE)
+    assert documented == {code: " ".join(meaning.split()) for code, meaning in said}
+    assert {int(code) for code in documented} == {int(code) for code in errors.Exit}
