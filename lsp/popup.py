@@ -46,10 +46,20 @@ def popup_item(server: InfillServer, asked: Asked, suggestion: Suggestion) -> ty
         # What the editor compares with what stands in the range, while more of it is typed.
         filter_text=first,
         insert_text_format=types.InsertTextFormat.PlainText,
+        insert_text_mode=_as_is(server),
         text_edit=types.TextEdit(range=inline.range, new_text=text),
         command=command_for(name),
         data={"uri": asked.opened.uri, "id": name},
     )
+
+
+def _as_is(server: InfillServer) -> types.InsertTextMode | None:
+    """What has an editor leave further lines as they are, indented already; None if it knows no such mode."""
+    completion = getattr(server.client_capabilities.text_document, "completion", None)
+    item = completion.completion_item if completion is not None else None
+    support = item.insert_text_mode_support if item is not None else None
+    known = support is not None and types.InsertTextMode.AsIs in support.value_set
+    return types.InsertTextMode.AsIs if known else None
 
 
 def preview(asked: Asked, suggestion: Suggestion) -> str:

@@ -99,6 +99,17 @@ async def test_several_lines_are_marked_in_the_label_and_shown_in_the_preview(
     assert resolved["documentation"] == shown
 
 
+@pytest.mark.parametrize(("known", "mode"), [([1, 2], 1), ([2], None), (None, None)])
+async def test_an_editor_that_indents_lines_is_told_that_they_are(known: Any, mode: int | None) -> None:
+    item = {"insertTextModeSupport": {"valueSet": known}} if known else {}
+    capabilities = {"textDocument": {"completion": {"completionItem": item}}}
+    async with connect(ScriptedEngine(["a = 1\n    b = 2\n"]), capabilities=capabilities) as session:
+        session.open("def f():\n    \n")
+        [entry] = (await complete(session, 1, 4))["items"]
+    assert entry["textEdit"]["newText"] == "a = 1\n    b = 2"
+    assert entry.get("insertTextMode") == mode
+
+
 async def test_it_never_waits_longer_than_its_deadline() -> None:
     engine = ScriptedEngine(["1"])
     async with connect(engine, options={"popup_deadline_ms": 50}) as session:
