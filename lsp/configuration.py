@@ -56,6 +56,8 @@ def take(server: InfillServer, section: object) -> None:
         server.tell_once(problem)
     if not server.loading.begun:
         return
+    if server.settings.diagnostics != before.diagnostics:
+        server.refresh_diagnostics()
     if server.settings.model != before.model:
         server.restart_engine()
     elif server.settings.automatic != before.automatic and server.loading.engine is not None:

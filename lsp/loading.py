@@ -130,4 +130,6 @@ class Loading:
         else:
             info, seconds = self.engine.info(), time.perf_counter() - began
             server.status.loaded(info.model, automatic=server.settings.automatic)
+            if server.settings.diagnostics:
+                server.refresh_diagnostics()  # whoever asked before was told that there are none
             server.log(f"loaded {info.model} ({info.device}, {info.dtype}) in {seconds:.1f} s")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from infill.code.languages import PLAIN
@@ -177,6 +178,19 @@ class InfillServer(LanguageServer):
             self._told.add(message)
             logger.warning("%s", message)
             self.tell(message, kind)
+
+    def refresh_diagnostics(self) -> None:
+        """Have the client ask for hints again, where it offers to: by itself it does when a text changes."""
+        workspace = self.client_capabilities.workspace
+        support = workspace.diagnostics if workspace is not None else None
+        if support is not None and support.refresh_support:
+            self.background(self._refresh_diagnostics())
+
+    async def _refresh_diagnostics(self) -> None:
+        try:
+            await self.workspace_diagnostic_refresh_async(None)
+        except JsonRpcException as error:  # it offered, and refuses
+            logger.info("the client does not ask for diagnostics again: %s", error)
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
         """Log what pygls could not handle; its own way shows the user a message each time."""

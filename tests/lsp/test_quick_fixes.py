@@ -179,6 +179,51 @@ async def test_hints_are_off_unless_they_are_asked_for() -> None:
     assert scripted.read_requests == []
 
 
+REFRESHES = {"workspace": {"diagnostics": {"refreshSupport": True}}}
+
+
+async def refreshed(session: Session, times: int) -> None:
+    """Wait until the client was asked so often to pull again, and agree the last time."""
+
+    def asked() -> list[Json]:
+        return [m for m in session.received if m.get("method") == "workspace/diagnostic/refresh"]
+
+    await session.until(lambda _: len(asked()) == times)
+    session.send({"id": asked()[-1]["id"], "result": None})
+
+
+async def test_hints_are_pulled_again_once_the_model_is_there_and_as_they_are_switched() -> None:
+    gate = threading.Event()
+
+    def load(model: str | None, on_progress: object) -> ScriptedEngine:
+        gate.wait(10)
+        return engine()
+
+    connected = connect(load, capabilities=REFRESHES, options={"diagnostics": True}, initialize=False)
+    async with connected as session:
+        shaken = asyncio.ensure_future(session.initialize())
+        await session.until(lambda m: "result" in m)
+        session.open(BUGGY)
+        assert await pulled(session) == []
+        gate.set()
+        await refreshed(session, 1)
+        await shaken
+        assert len(await pulled(session)) == 1
+        for times, on in ((2, False), (3, True)):
+            settings = {"infill": {"diagnostics": on}}
+            session.notify("workspace/didChangeConfiguration", {"settings": settings})
+            await refreshed(session, times)
+            assert len(await pulled(session)) == on
+
+
+async def test_no_client_is_asked_to_pull_that_does_not_offer_it_or_has_no_hints() -> None:
+    for capabilities, options in (({}, {"diagnostics": True}), (REFRESHES, {})):
+        async with connect(engine(), capabilities=capabilities, options=options) as session:
+            session.open(BUGGY)
+            await pulled(session)
+        assert not any(m.get("method") == "workspace/diagnostic/refresh" for m in session.received)
+
+
 async def test_an_unchanged_text_is_read_once_and_a_changed_one_again() -> None:
     scripted = engine()
     async with connect(scripted, options={"diagnostics": True}) as session:
