@@ -45,6 +45,13 @@ def whole_number(minimum: int) -> Callable[[str], int]:
     return parse
 
 
+def port(text: str) -> int:
+    """Reads the number of a port; 0 is any."""
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
 def values(arguments: argparse.Namespace) -> dict[str, Any]:
     """A command's own arguments by name, without those that `main` is for."""
     return {name: value for name, value in vars(arguments).items() if name not in ("run", "debug")}

@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from lsp.arguments.common import port
 from lsp.commands.actions import add_group
 from lsp.commands.errors import CommandError, Exit
 from lsp.version import __version__
@@ -30,7 +31,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     for parser in (actions["start"], actions["run"]):
         parser.add_argument(
-            "--port", type=int, help="listen on this loopback port too, for other tools; 0: any"
+            "--port", type=port, help="listen on this loopback port too, for other tools; 0: any"
         )
         parser.add_argument(
             "--linger-s", type=float, default=None, help="end so long after the last client; never"
@@ -68,7 +69,10 @@ def _run(arguments: argparse.Namespace) -> int:
     options = ServiceOptions(
         port=arguments.port, linger_s=arguments.linger_s, idle_s=arguments.idle_s, version=__version__
     )
-    return run(find_place(), options)
+    try:
+        return run(find_place(), options)
+    except OSError as error:
+        raise CommandError(f"the engine cannot listen: {error.strerror or error}") from error
 
 
 def _stop(arguments: argparse.Namespace) -> int:

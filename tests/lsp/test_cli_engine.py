@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +75,22 @@ def test_a_chosen_model_counts_until_another_is(place: Place, tmp_path: Path) ->
 def test_a_model_that_was_not_fetched_cannot_be_removed(place: Place) -> None:
     done = run_cli(["model", "remove", "own/small"])
     assert (done.code, "has not been fetched" in done.errors) == (3, True)
+
+
+@pytest.mark.parametrize("action", ["run", "start"])
+@pytest.mark.parametrize("port", ["99999", "-1", "x", "65536", "\u00b2"])
+def test_a_port_that_is_none_is_a_usage_error(place: Place, action: str, port: str) -> None:
+    done = run_cli(["engine", action, f"--port={port}"])
+    assert (done.code, f"{port!r} is not a port (0 to 65535)" in done.errors) == (2, True)
+
+
+def test_a_port_that_is_taken_is_no_internal_error(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-m", "lsp", "engine", "run", "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "infill: the engine cannot listen: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_where_the_model_runs_is_checked() -> None:
