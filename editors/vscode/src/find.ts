@@ -45,7 +45,7 @@ export async function findServer(isolated: string, log: vscode.LogOutputChannel)
     return server ?? { problem: `infill.path names ${set}, which does not run`, installable: false };
   }
   const steps: [string, () => Promise<string[]>][] = [
-    ["the Python environment", async () => (vscode.workspace.isTrusted ? pythonEnvironments() : [])],
+    ["the Python environment", async () => (vscode.workspace.isTrusted ? pythonEnvironments(log) : [])],
     ["the PATH", async () => onPath()],
     ["the isolated environment", async () => [programIn(isolated)]],
   ];
@@ -83,10 +83,13 @@ async function tryCandidate(
 }
 
 /** Programs of the environments that the Python extension, or failing that the folders, speak of. */
-async function pythonEnvironments(): Promise<string[]> {
+async function pythonEnvironments(log: vscode.LogOutputChannel): Promise<string[]> {
   const folder = vscode.workspace.workspaceFolders?.[0];
   const interpreters: string[] = [];
-  const active = await activeInterpreter(folder?.uri);
+  const active = await activeInterpreter(folder?.uri).catch((error: unknown) => {
+    log.warn(`server: the Python extension does not say which environment is active: ${String(error)}`);
+    return undefined;
+  });
   if (active !== undefined) interpreters.push(active);
   const set = vscode.workspace.getConfiguration("python", folder).get<string>("defaultInterpreterPath", "");
   if (path.isAbsolute(expand(set))) interpreters.push(expand(set));

@@ -1,6 +1,9 @@
 // What the extension's modules decide by themselves, with a stand-in for the editor.
 
 import assert from "node:assert/strict";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
 import { test } from "node:test";
 import { load } from "./sources.mjs";
 
@@ -83,4 +86,29 @@ test("holes are previewed only in the text they were filled for", async () => {
   const moved = await preview(2);
   assert.deepEqual(moved.said, ["Infill: the text changed meanwhile; nothing is previewed."]);
   assert.deepEqual(moved.drawn, []);
+});
+
+test("a Python extension that does not start is no reason not to look on the PATH", async () => {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "infill-path-"));
+  const program = path.join(folder, process.platform === "win32" ? "infill.exe" : "infill");
+  await writeFile(program, "#!/bin/sh\necho infill 0.1.0\n");
+  await chmod(program, 0o755);
+  const broken = { activate: () => Promise.reject(new Error("it is broken")) };
+  const vscode = {
+    extensions: { getExtension: () => broken },
+    workspace: { isTrusted: true, workspaceFolders: [], getConfiguration: () => configuration({}) },
+  };
+  const before = process.env.PATH;
+  const said = [];
+  try {
+    process.env.PATH = [folder, before].join(path.delimiter);
+    const { findServer } = await load("find", { vscode });
+    const log = { info: () => {}, warn: (line) => said.push(line) };
+    const server = await findServer(path.join(folder, "isolated"), log);
+    assert.deepEqual(server, { command: program, version: "infill 0.1.0", foundBy: "the PATH" });
+  } finally {
+    process.env.PATH = before;
+    await rm(folder, { recursive: true, force: true });
+  }
+  assert.match(said.join(), /it is broken/);
 });
