@@ -38,6 +38,27 @@ def test_links_are_found_in_all_their_forms() -> None:
     assert relative_links(text) == ["a.md", "b/b.svg", "c.md", "d.md", "e.png"]
 
 
+GUIDES = (
+    "README.md",
+    "editors/README.md",
+    "editors/neovim/README.md",
+    "editors/neovim/doc/infill.txt",
+    "editors/neovim/lua/infill/health.lua",
+    "editors/vscode/README.md",
+    "editors/vscode/media/server.md",
+)
+"""Where people read how to get the server."""
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_server_is_installed_from_where_there_is_one(guide: str) -> None:
+    text = " ".join((ROOT / guide).read_text(encoding="utf-8").split())
+    for way in ("uv tool install .", "pipx install .", "make demo", ".venv/bin/infill"):
+        assert way in text
+    assert not re.search(r"install infill-ls", text)  # it is in no index yet
+    assert "PyTorch, which is a large download" in text or guide.endswith(".lua")
+
+
 def test_the_readme_is_among_the_documents() -> None:
     assert ROOT / "README.md" in DOCUMENTS
 

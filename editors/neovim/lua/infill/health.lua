@@ -20,7 +20,11 @@ local function check_server()
   local server = require('infill.server')
   local command, where = server.command()
   if not command then
-    local advice = { 'uv tool install infill-ls', 'or: pipx install infill-ls', "or set the option cmd = { '/path/to/infill', 'lsp' }" }
+    local advice = {
+      'in a clone of the repository: uv tool install .',
+      'or: pipx install .',
+      "or, after `make demo` in it, set the option cmd = { '/path/to/the/clone/.venv/bin/infill', 'lsp' }",
+    }
     health.error('the server was not found', advice)
     for _, place in ipairs(server.places()) do
       health.info(('looked in %s: %s'):format(place.what, place.path or 'not set'))
