@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "fill": "lsp.arguments.fill",
-    "lsp": "lsp.arguments.server",
-    "doctor": "lsp.arguments.doctor",
-    "bench": "lsp.commands.bench",
-    "eval": "lsp.arguments.evaluate",
-    "engine": "lsp.commands.engine",
-    "model": "lsp.arguments.model",
-    "fix": "lsp.commands.fix",
     "check": "lsp.commands.check",
+    "fix": "lsp.commands.fix",
+    "doctor": "lsp.arguments.doctor",
+    "lsp": "lsp.arguments.server",
+    "model": "lsp.arguments.model",
+    "engine": "lsp.commands.engine",
     "settings": "lsp.commands.settings",
     "logs": "lsp.commands.logs",
+    "bench": "lsp.commands.bench",
+    "eval": "lsp.arguments.evaluate",
 }
 """The subcommands in the order of the help, and whose `add_parser` says what each takes."""
 
@@ -88,7 +88,11 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="infill",
-        description="Fills holes in code with a diffusion model, on this machine.",
+        description=(
+            "Fills holes in code with a diffusion model, on this machine.\n\n"
+            "  infill fill app.py:12:9      what is missing at line 12, column 9\n\n"
+            "`infill COMMAND --help` says what a command takes."
+        ),
         epilog=EXIT_CODES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

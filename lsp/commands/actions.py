@@ -14,12 +14,16 @@ Action = tuple[str, Callable[[argparse.Namespace], int], str]
 
 
 def add_group(
-    commands: Subparsers, name: str, summary: str, actions: Iterable[Action]
+    commands: Subparsers, name: str, summary: str, details: str, actions: Iterable[Action]
 ) -> tuple[Subparsers, dict[str, argparse.ArgumentParser]]:
-    """Add the command `name` with its actions; returns where more can be added, and each action's parser."""
-    kinds = commands.add_parser(name, help=summary).add_subparsers(
-        title="what to do", metavar="ACTION", required=True
+    """Add the command `name` with its actions; returns where more can be added, and each action's parser.
+
+    `summary` is its line in the overview, and `details` go below it in its own help.
+    """
+    group = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}"
     )
+    kinds = group.add_subparsers(title="what to do", metavar="ACTION", required=True)
     parsers = {}
     for action, run, line in actions:
         parser = kinds.add_parser(action, help=line, description=f"{line[0].upper()}{line[1:]}.")

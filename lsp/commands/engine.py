@@ -22,6 +22,7 @@ def add_parser(commands: Subparsers) -> None:
         commands,
         "engine",
         "the engine all editors share: start, stop, status, run",
+        "It starts by itself when an editor needs it, and ends when none does.",
         (
             ("start", _start, "start it and leave it running"),
             ("run", _run, "run it here, logging to standard error"),

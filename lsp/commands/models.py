@@ -20,6 +20,7 @@ def add_parser(commands: Subparsers) -> Subparsers:
         commands,
         "model",
         "models: list, pull, remove, use, info",
+        "There is one that ships with infill; others are a checkpoint's directory or its id on the hub.",
         (
             ("list", _list, "list the models on this machine"),
             ("pull", _pull, "fetch a model from the hub, going on where an earlier try stopped"),
@@ -28,8 +29,8 @@ def add_parser(commands: Subparsers) -> Subparsers:
         ),
     )
     for name in ("pull", "remove"):
-        actions[name].add_argument("name", metavar="HUB_ID")
-    actions["use"].add_argument("name", metavar="DIR|HUB_ID|embedded")
+        actions[name].add_argument("name", metavar="HUB_ID", help="such as owner/name")
+    actions["use"].add_argument("name", metavar="DIR|HUB_ID|embedded", help="embedded ships with infill")
     return kinds
 
 

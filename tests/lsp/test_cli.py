@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound, UnsupportedModel
 from engine.request import Stop
+from lsp.cli import build_parser
 from lsp.commands.errors import Exit
 from lsp.commands.source import Position, parse_place
 from lsp.version import __version__
@@ -215,6 +217,22 @@ def test_help_documents_the_exit_codes() -> None:
         said = run_cli(arguments, ScriptedEngine([""])).out.decode()
         for code in Exit:
             assert f"\n  {code:<4} " in said
+
+
+def test_help_begins_with_what_a_newcomer_wants() -> None:
+    said = run_cli(["--help"], ScriptedEngine([""])).out.decode()
+    commands = re.findall(r"^    (\w+)", said.partition("COMMAND\n")[2].partition("\n\n")[0], re.MULTILINE)
+    assert commands[:5] == ["fill", "check", "fix", "doctor", "lsp"]
+    assert "infill COMMAND --help" in said
+    [example] = re.findall(r"^  infill (fill app\.py:12:9) ", said, re.MULTILINE)
+    build_parser().parse_args(example.split())
+
+
+def test_every_command_s_help_says_what_it_is_about() -> None:
+    overview = run_cli(["--help"], ScriptedEngine([""])).out.decode()
+    for name in re.findall(r"^    (\w+) ", overview.partition("COMMAND\n")[2], re.MULTILINE):
+        said = run_cli([name, "--help"], ScriptedEngine([""])).out.decode()
+        assert not said.partition("\n\n")[2].startswith(("options:", "positional")), name
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:
