@@ -5,12 +5,15 @@ Only what has arrived of one parameter is ever held beside the parameter itself.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 from engine.checkpoints.names import Part
 from engine.checkpoints.plan import Piece, Target, code_of
 from engine.checkpoints.schemes import Scheme
+from engine.errors import BrokenCheckpoint
 from engine.quant.weight import Code, QuantisedWeight, quantise
 
 Held = Tensor | QuantisedWeight
@@ -29,7 +32,12 @@ class Filler:
         self._held: Held | None = None
 
     def put(self, piece: Piece, first: int, last: int, rows: Tensor) -> bool:
-        """Take rows `first` to `last` (exclusive) of a piece's first dimension; True once all are there."""
+        """Take rows `first` to `last` (exclusive) of a piece's first dimension; True once all are there.
+
+        Raises:
+            BrokenCheckpoint: a scale no weight can have, or another shape than the weight's.
+        """
+        _check(self.target, piece, first, rows)  # before they are on a device, which would be waited for
         rows = rows.to(self.device)
         if self.target.scheme is not None:
             self._put_part(piece, first, last, rows)
@@ -98,8 +106,8 @@ class Filler:
             self._region(held.bias, piece, 8 * first, 8 * last).copy_(_zero_points(rows, piece, first))
 
     def _scale_dtype(self) -> torch.dtype:
-        scales = (p.tensor.dtype for p in self.target.pieces if p.place.part is Part.SCALE)
-        return next(scales, torch.float32)
+        scales = {p.tensor.dtype for p in self.target.pieces if p.place.part is Part.SCALE}
+        return reduce(torch.promote_types, scales)
 
     def _region(self, whole: Tensor, piece: Piece, first: int, last: int | None) -> Tensor:
         """The part of `whole` that a piece's rows `first` to `last` (None: all) fill."""
@@ -110,6 +118,22 @@ class Filler:
             return whole if whole.dim() == 0 else whole[first:last]
         stop = end if last is None else min(end, start + last)
         return whole[start + first : stop]
+
+
+def _check(target: Target, piece: Piece, first: int, rows: Tensor) -> None:
+    """Raises BrokenCheckpoint where what `rows` of a piece hold is nothing such a weight can have."""
+    part, where = piece.place.part, f"{piece.tensor.file}: tensor {piece.tensor.name}"
+    if part is Part.SHAPE:
+        shape = [piece.rows[1] - piece.rows[0], target.shape[-1]]
+        if rows.tolist() != shape[first : first + len(rows)]:
+            raise BrokenCheckpoint(f"{where} says {rows.tolist()}, the config calls for {shape}")
+    elif part in (Part.SCALE, Part.GLOBAL):
+        scales = rows.float()
+        if not scales.isfinite().all():
+            raise BrokenCheckpoint(f"{where} has scales that are no numbers")
+        # A group's scale in FP8 rounds to 0 where the group is small beside its tensor; no other may be 0.
+        if rows.dtype is not torch.float8_e4m3fn and not scales.reciprocal().isfinite().all():
+            raise BrokenCheckpoint(f"{where} has scales of 0")
 
 
 def dequantised(weight: QuantisedWeight, dtype: torch.dtype) -> Tensor:

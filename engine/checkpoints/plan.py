@@ -14,7 +14,7 @@ import torch
 
 from engine.checkpoints.headers import StoredTensor
 from engine.checkpoints.names import Part, Place, ignored, place, stored_name
-from engine.checkpoints.schemes import Scheme
+from engine.checkpoints.schemes import Declared, Scheme
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.quant.weight import Code, int4_group
 
@@ -79,13 +79,14 @@ def quantisable(param: str) -> bool:
 def make_plan(
     shapes: Mapping[str, tuple[int, ...]],
     stored: Iterable[StoredTensor],
-    schemes: frozenset[Scheme],
+    schemes: frozenset[Declared],
     where: str,
 ) -> list[Target]:
     """A target for every one of `shapes` (parameter or buffer to logical shape), fully covered by `stored`.
 
     Raises:
-        BrokenCheckpoint: a tensor is missing, unexpected, there twice, or misshapen; the text names it.
+        BrokenCheckpoint: a tensor is missing, unexpected, there twice, misshapen, or of a type its format
+            does not have; the text names it.
         UnsupportedModel: something is quantised that we keep in full precision.
     """
     targets = {param: Target(param=param, shape=tuple(shape)) for param, shape in shapes.items()}
@@ -97,6 +98,7 @@ def make_plan(
             raise BrokenCheckpoint(f"{where}: unexpected tensor {tensor.name}")
         _add(targets[at.param], tensor, at, schemes, where)
     for target in targets.values():
+        _declare(target, schemes)
         _check(target, where)
     missing = sorted(name for target in targets.values() for name in _missing(target))
     if missing:
@@ -104,7 +106,7 @@ def make_plan(
     return list(targets.values())
 
 
-def _add(target: Target, tensor: StoredTensor, at: Place, schemes: frozenset[Scheme], where: str) -> None:
+def _add(target: Target, tensor: StoredTensor, at: Place, schemes: frozenset[Declared], where: str) -> None:
     if any(piece.place == at for piece in target.pieces):
         raise BrokenCheckpoint(f"{where}: tensor {tensor.name} is there twice")
     if at.expert is not None and (len(target.shape) != 3 or at.expert >= target.shape[0]):
@@ -119,11 +121,10 @@ def _add(target: Target, tensor: StoredTensor, at: Place, schemes: frozenset[Sch
         raise BrokenCheckpoint(f"{where}: tensor {tensor.name} is stored unlike the rest of its weight")
     if values:
         target.scheme = scheme
-    target.asymmetric |= at.part is Part.ZERO
     target.pieces.append(Piece(tensor=tensor, place=at, rows=_rows(target, at)))
 
 
-def _scheme(tensor: StoredTensor, at: Place, schemes: frozenset[Scheme], where: str) -> Scheme | None:
+def _scheme(tensor: StoredTensor, at: Place, schemes: frozenset[Declared], where: str) -> Scheme | None:
     """The scheme of which `tensor`, stored under `weight` or `weight_packed`, holds the values."""
     if at.suffix == "weight" and tensor.dtype in PLAIN_DTYPES:
         return None
@@ -133,7 +134,7 @@ def _scheme(tensor: StoredTensor, at: Place, schemes: frozenset[Scheme], where: 
         ("weight_packed", torch.uint8): Scheme.NVFP4,
         ("weight_packed", torch.int32): Scheme.INT4,
     }.get((at.suffix, tensor.dtype))
-    if fits is None or fits not in schemes:
+    if fits is None or all(declared.scheme is not fits for declared in schemes):
         raise BrokenCheckpoint(
             f"{where}: tensor {tensor.name} is stored as {tensor.dtype}, which config.json does not explain"
         )
@@ -147,23 +148,46 @@ def _rows(target: Target, at: Place) -> tuple[int, int]:
     return (out // 2 if at.half == "up_proj" else 0), out
 
 
+def _declare(target: Target, schemes: frozenset[Declared]) -> None:
+    """Give `target` the group and the symmetry that are declared for its scheme.
+
+    Layers may be declared differently: its scales and zero points then say which declaration is theirs.
+    """
+    width, groups = target.shape[-1] if target.shape else 1, 1
+    for piece in target.pieces:
+        if piece.place.part is Part.SCALE and len(piece.tensor.shape) > 1:
+            groups = piece.tensor.shape[-1]
+    asymmetric = any(piece.place.part is Part.ZERO for piece in target.pieces)
+
+    def likeness(declared: Declared) -> tuple[bool, bool, int]:
+        group = declared.group or width
+        return groups * group == width, declared.symmetric is not asymmetric, group
+
+    fitting = [declared for declared in schemes if declared.scheme is target.scheme]
+    if fitting:
+        best = max(fitting, key=likeness)
+        target.group, target.asymmetric = best.group or width, not best.symmetric
+
+
 def _check(target: Target, where: str) -> None:
-    """Raises unless every piece is one its scheme has and of the one shape it can be."""
-    width = target.shape[-1]
+    """Raises unless every piece is one its scheme has, of a type it has there, and of the one shape."""
+    if target.group and target.shape[-1] % target.group:
+        raise UnsupportedModel(
+            f"{where}: rows of {target.shape[-1]} in {target.param} are no groups of {target.group}"
+        )
     for piece in target.pieces:
-        at, shape = piece.place, piece.tensor.shape
-        if at.suffix not in (*_SUFFIXES_OF[target.scheme], "weight_zero_point") or (
-            at.part is Part.ZERO and target.scheme is not Scheme.INT4
-        ):
-            raise BrokenCheckpoint(f"{where}: unexpected tensor {piece.tensor.name}")
-        if at.part is Part.SCALE and len(shape) == 2 and shape[1] and width % shape[1] == 0:
-            target.group = target.group or width // shape[1]
-    for piece in target.pieces:
+        name, dtype = piece.tensor.name, piece.tensor.dtype
+        dtypes = _parts(target).get(piece.place.suffix)
+        if dtypes is None:
+            raise BrokenCheckpoint(f"{where}: unexpected tensor {name}")
+        if dtype not in dtypes:
+            raise BrokenCheckpoint(
+                f"{where}: tensor {name} is stored as {dtype}, its format calls for "
+                f"{' or '.join(map(str, dtypes))}"
+            )
         shape, expected = piece.tensor.shape, _expected(target, piece)
         if shape != expected and not (expected == () and math.prod(shape) == 1):
-            raise BrokenCheckpoint(
-                f"{where}: tensor {piece.tensor.name} is {shape}, the config calls for {expected}"
-            )
+            raise BrokenCheckpoint(f"{where}: tensor {name} is {shape}, the config calls for {expected}")
 
 
 def _expected(target: Target, piece: Piece) -> tuple[int, ...]:
@@ -189,21 +213,39 @@ def _expected(target: Target, piece: Piece) -> tuple[int, ...]:
     }[piece.place.part]
 
 
-_SUFFIXES_OF = {
-    None: ("weight",),
-    Scheme.FP8: ("weight", "weight_scale"),
-    Scheme.NVFP4: ("weight_packed", "weight_scale", "weight_global_scale"),
-    Scheme.MODELOPT_NVFP4: ("weight", "weight_scale", "weight_scale_2"),
-    Scheme.INT4: ("weight_packed", "weight_scale", "weight_shape"),
+_PARTS: dict[Scheme | None, dict[str, tuple[torch.dtype, ...]]] = {
+    None: {"weight": PLAIN_DTYPES},
+    Scheme.FP8: {"weight": (torch.float8_e4m3fn,), "weight_scale": PLAIN_DTYPES},
+    Scheme.NVFP4: {
+        "weight_packed": (torch.uint8,),
+        "weight_scale": (torch.float8_e4m3fn,),
+        "weight_global_scale": PLAIN_DTYPES,
+    },
+    Scheme.MODELOPT_NVFP4: {
+        "weight": (torch.uint8,),
+        "weight_scale": (torch.float8_e4m3fn,),
+        "weight_scale_2": PLAIN_DTYPES,
+    },
+    Scheme.INT4: {
+        "weight_packed": (torch.int32,),
+        "weight_scale": PLAIN_DTYPES,
+        "weight_shape": (torch.int64, torch.int32),
+    },
 }
+"""What a scheme stores a weight as, and what each part may be stored as: other types mean other numbers."""
+
+_ZERO_POINTS: dict[str, tuple[torch.dtype, ...]] = {"weight_zero_point": (torch.int32,)}
+
+
+def _parts(target: Target) -> dict[str, tuple[torch.dtype, ...]]:
+    """The suffixes of what `target` is stored as, and the types each may have."""
+    return _PARTS[target.scheme] | (_ZERO_POINTS if target.asymmetric else {})
 
 
 def _missing(target: Target) -> list[str]:
     """Names of the tensors that `target` still lacks."""
     have = {(p.place.suffix, p.place.expert, p.place.half) for p in target.pieces}
-    suffixes = _SUFFIXES_OF[target.scheme]
-    if target.asymmetric:
-        suffixes = (*suffixes, "weight_zero_point")
+    suffixes = _parts(target)
     if any(expert is not None for _, expert, _ in have):
         halves = [""]
         if target.param.endswith("gate_up_proj") and any(half for _, _, half in have):

@@ -6,6 +6,7 @@ Only declarations: what the tensors are called and how they are laid out is `eng
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,21 @@ class Scheme(Enum):
     INT4 = "w4a16"  # compressed-tensors, pack-quantized
 
 
-def read_schemes(folder: Path) -> frozenset[Scheme]:
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """A scheme as a checkpoint declares it: how many elements of a row share a scale (None: all of them),
+    and whether they are symmetric, that is, without zero points."""
+
+    scheme: Scheme
+    group: int | None = None
+    symmetric: bool = True
+
+
+NVFP4_GROUP = 16
+"""The format's own: elements of a row that share a scale."""
+
+
+def read_schemes(folder: Path) -> frozenset[Declared]:
     """The schemes of the checkpoint in `folder`; none where it is not quantised.
 
     Raises:
@@ -37,7 +52,7 @@ def read_schemes(folder: Path) -> frozenset[Scheme]:
 
 def declared_schemes(
     config: Mapping[str, Any], modelopt: Mapping[str, Any] | None = None
-) -> frozenset[Scheme]:
+) -> frozenset[Declared]:
     """The schemes that `config.json` and, where there is one, `hf_quant_config.json` declare.
 
     Raises:
@@ -59,15 +74,19 @@ def declared_schemes(
     raise UnsupportedModel(f"config.json: quantisation method {method!r} is not read")
 
 
-def _modelopt(declared: object) -> frozenset[Scheme]:
-    algorithm = declared.get("quant_algo") if isinstance(declared, Mapping) else None
-    known = {"NVFP4": Scheme.MODELOPT_NVFP4, "FP8": Scheme.FP8}
-    if algorithm not in known:
+def _modelopt(declared: object) -> frozenset[Declared]:
+    settings: Mapping[str, Any] = declared if isinstance(declared, Mapping) else {}
+    algorithm, group = settings.get("quant_algo"), settings.get("group_size")
+    if algorithm == "FP8":
+        return frozenset({Declared(scheme=Scheme.FP8)})
+    if algorithm != "NVFP4":
         raise UnsupportedModel(f"config.json: modelopt's quantisation {algorithm!r} is not read")
-    return frozenset({known[algorithm]})
+    if group not in (None, NVFP4_GROUP):
+        raise UnsupportedModel(f"config.json: modelopt's NVFP4 in groups of {group!r} is not read")
+    return frozenset({Declared(scheme=Scheme.MODELOPT_NVFP4, group=NVFP4_GROUP)})
 
 
-def _compressed_tensors(declared: Mapping[str, Any]) -> frozenset[Scheme]:
+def _compressed_tensors(declared: Mapping[str, Any]) -> frozenset[Declared]:
     for extra in ("sparsity_config", "transform_config"):
         given = declared.get(extra)
         if given and not (isinstance(given, Mapping) and given.get("format") == "dense"):
@@ -88,18 +107,21 @@ def _compressed_tensors(declared: Mapping[str, Any]) -> frozenset[Scheme]:
     return frozenset(schemes)
 
 
-def _weights(weights: Mapping[str, Any]) -> Scheme:
+def _weights(weights: Mapping[str, Any]) -> Declared:
     kind, bits = weights.get("type", "int"), weights.get("num_bits")
     strategy, group = weights.get("strategy"), weights.get("group_size")
     symmetric = weights.get("symmetric", True)
     ordered = weights.get("actorder") not in (None, False, "static", "weight")
     if not weights.get("block_structure") and not ordered:
         if kind == "float" and bits == 8 and strategy in ("channel", "tensor") and symmetric:
-            return Scheme.FP8
-        if kind == "float" and bits == 4 and strategy == "tensor_group" and group == 16 and symmetric:
-            return Scheme.NVFP4
-        if kind == "int" and bits == 4 and strategy in ("group", "channel"):
-            return Scheme.INT4
+            return Declared(scheme=Scheme.FP8)
+        if (kind, bits, strategy, group) == ("float", 4, "tensor_group", NVFP4_GROUP) and symmetric:
+            return Declared(scheme=Scheme.NVFP4, group=NVFP4_GROUP)
+        if kind == "int" and bits == 4 and isinstance(symmetric, bool):
+            if strategy == "channel":
+                return Declared(scheme=Scheme.INT4, symmetric=symmetric)
+            if strategy == "group" and type(group) is int and group > 0:
+                return Declared(scheme=Scheme.INT4, group=group, symmetric=symmetric)
     order = f", ordered by {weights['actorder']}" if ordered else ""
     raise UnsupportedModel(
         f"config.json: {bits}-bit {kind} weights by {strategy} (group size {group}{order}) are not read"

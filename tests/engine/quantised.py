@@ -36,7 +36,7 @@ def write_plain(folder: Path, **text: Any) -> dict[str, Tensor]:
 
 
 def write_compressed(folder: Path, kind: str, *, experts_only: bool = False) -> Values:
-    """A checkpoint as compressed-tensors writes it: `fp8`, `fp8 tensor`, `nvfp4`, `int4` or `int4 zero`."""
+    """A checkpoint as compressed-tensors writes it: `kind` is one of `_COMPRESSED`."""
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationScheme
 
@@ -136,8 +136,8 @@ def _scales(kind: str, weight: Tensor) -> dict[str, Tensor]:
         scale = rows.unflatten(-1, (-1, 16)).abs().amax(-1) / 6 * divisor
         scale = scale.to(torch.float8_e4m3fn).bfloat16()
         return {"weight_scale": scale, "weight_global_scale": divisor.view(1)}
-    groups = rows.unflatten(-1, (-1, 32))
-    if kind == "int4":
+    groups = rows.unflatten(-1, (-1, rows.shape[-1] if kind == "int4 channel" else 32))
+    if kind in ("int4", "int4 channel"):
         return {"weight_scale": (groups.abs().amax(-1) / 7).bfloat16()}
     scale = ((groups.amax(-1) - groups.amin(-1)) / 15).bfloat16()
     zero = (-8 - groups.amin(-1) / scale.float()).round().clamp(-8, 7).to(torch.int8)
@@ -152,6 +152,7 @@ _COMPRESSED: dict[str, tuple[dict[str, Any], str]] = {
         "nvfp4-pack-quantized",
     ),
     "int4": ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32}, "pack-quantized"),
+    "int4 channel": ({"num_bits": 4, "type": "int", "strategy": "channel"}, "pack-quantized"),
     "int4 zero": (
         {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": False},
         "pack-quantized",

@@ -24,6 +24,7 @@ WRITERS: dict[str, tuple[Callable[[Path], Values], Code]] = {
     "compressed-tensors FP8, a scale a tensor": (lambda f: write_compressed(f, "fp8 tensor"), Code.FP8),
     "compressed-tensors NVFP4": (lambda f: write_compressed(f, "nvfp4"), Code.FP4),
     "compressed-tensors w4a16": (lambda f: write_compressed(f, "int4"), Code.INT4),
+    "compressed-tensors w4a16, a scale a row": (lambda f: write_compressed(f, "int4 channel"), Code.INT4),
     "compressed-tensors w4a16, zero points": (lambda f: write_compressed(f, "int4 zero"), Code.INT4),
     "compressed-tensors NVFP4, experts only": (
         lambda f: write_compressed(f, "nvfp4", experts_only=True),
@@ -119,6 +120,60 @@ def test_a_quantised_checkpoint_can_be_quantised_otherwise(tmp_path: Path) -> No
     assert (held.dequantise() - values[name]).norm() / values[name].norm() < 0.15
 
 
+def _declare(folder: Path, **weights: Any) -> None:
+    """Change what config.json says of the weights."""
+    path = folder / "config.json"
+    raw = json.loads(path.read_text())
+    raw["quantization_config"]["config_groups"]["group_0"]["weights"].update(weights)
+    path.write_text(json.dumps(raw))
+
+
+def test_layers_may_be_declared_in_groups_of_different_sizes(tmp_path: Path) -> None:
+    """The tensors say which declaration is theirs."""
+    expected = write_compressed(tmp_path, "int4")
+    path = tmp_path / "config.json"
+    raw = json.loads(path.read_text())
+    groups = raw["quantization_config"]["config_groups"]
+    for name, other in (("group_1", {"group_size": 16}), ("group_2", {"symmetric": False})):
+        groups[name] = {**groups["group_0"], "weights": {**groups["group_0"]["weights"], **other}}
+    path.write_text(json.dumps(raw))
+    held = _held(load_model(tmp_path, dtype=torch.float32), "layers.0.experts.down_proj")
+    assert held.group == 32
+    torch.testing.assert_close(
+        held.dequantise(), expected["layers.0.experts.down_proj"], rtol=2**-7, atol=1e-6
+    )
+
+
+def test_a_group_too_small_for_a_scale_in_fp8_is_zero(tmp_path: Path) -> None:
+    write_compressed(tmp_path, "nvfp4")
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    tensors[QUERY + "weight_scale"].view(torch.uint8)[3, 1] = 0
+    save_file(tensors, path)
+    values = _held(load_model(tmp_path), "layers.0.self_attn.q_proj.weight").dequantise()
+    assert not values[3, 16:32].any()
+    assert values[3, :16].any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared", "words"),
+    [
+        ("int4", {"group_size": 64}, "weight_scale is"),
+        ("int4", {"strategy": "channel", "group_size": None}, "weight_scale is"),
+        ("int4", {"symmetric": False}, "weight_zero_point"),
+        ("int4 zero", {"symmetric": True}, "unexpected tensor .*weight_zero_point"),
+        ("int4 channel", {"strategy": "group", "group_size": 32}, "weight_scale is"),
+    ],
+)
+def test_groups_and_zero_points_are_those_that_are_declared(
+    tmp_path: Path, kind: str, declared: dict[str, Any], words: str
+) -> None:
+    write_compressed(tmp_path, kind)
+    _declare(tmp_path, **declared)
+    with pytest.raises(BrokenCheckpoint, match=words):
+        load_model(tmp_path)
+
+
 Change = Callable[[dict[str, torch.Tensor]], object]
 EXPERT = "model.decoder.layers.0.experts.2.up_proj."
 QUERY = "model.decoder.layers.0.self_attn.q_proj."
@@ -166,6 +221,90 @@ DAMAGE: dict[str, tuple[str, Change, type[EngineError], str]] = {
         BrokenCheckpoint,
         QUERY + "weight_g_idx",
     ),
+    "an NVFP4 scale that is no FP8": (
+        "nvfp4",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"].view(torch.uint8)}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "an NVFP4 scale for the whole row": (
+        "nvfp4",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"][:, :1].contiguous()}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "a tensor's scale of 0": (
+        "nvfp4",
+        lambda t: t.update({QUERY + "weight_global_scale": torch.zeros(1)}),
+        BrokenCheckpoint,
+        QUERY + "weight_global_scale",
+    ),
+    "a tensor's scale that is an integer": (
+        "nvfp4",
+        lambda t: t.update({QUERY + "weight_global_scale": t[QUERY + "weight_global_scale"].int()}),
+        BrokenCheckpoint,
+        QUERY + "weight_global_scale",
+    ),
+    "an FP8 scale that is true or false": (
+        "fp8",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"].bool()}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "a row's scale of 0": (
+        "fp8",
+        lambda t: t[QUERY + "weight_scale"][5].zero_(),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "a scale that is no number": (
+        "fp8",
+        lambda t: t[QUERY + "weight_scale"][5].fill_(float("nan")),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "an infinite scale": (
+        "int4",
+        lambda t: t[EXPERT + "weight_scale"][5, 0].fill_(float("inf")),
+        BrokenCheckpoint,
+        EXPERT + "weight_scale",
+    ),
+    "a w4a16 scale that is an integer": (
+        "int4",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"].to(torch.uint8)}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "one group a row": (
+        "int4",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"][:, :1].contiguous()}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "one group an element": (
+        "int4",
+        lambda t: t.update({QUERY + "weight_scale": t[QUERY + "weight_scale"][:, :1].repeat(1, 64)}),
+        BrokenCheckpoint,
+        QUERY + "weight_scale",
+    ),
+    "zero points that are not packed": (
+        "int4 zero",
+        lambda t: t.update({QUERY + "weight_zero_point": t[QUERY + "weight_zero_point"].to(torch.int8)}),
+        BrokenCheckpoint,
+        QUERY + "weight_zero_point",
+    ),
+    "zero points that are no integers": (
+        "int4 zero",
+        lambda t: t.update({QUERY + "weight_zero_point": t[QUERY + "weight_zero_point"].float()}),
+        BrokenCheckpoint,
+        QUERY + "weight_zero_point",
+    ),
+    "another weight's shape": (
+        "int4",
+        lambda t: t[QUERY + "weight_shape"].mul_(3),
+        BrokenCheckpoint,
+        QUERY + "weight_shape",
+    ),
     "values the config does not explain": (
         "fp8",
         lambda t: t.update({QUERY + "weight": t[QUERY + "weight"].view(torch.uint8)}),
@@ -196,7 +335,18 @@ def _compressed(**weights: Any) -> dict[str, Any]:
     [
         ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
         ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}}, "W4A8_AWQ"),
+        (
+            {
+                "quantization_config": {
+                    "quant_method": "modelopt",
+                    "quant_algo": "NVFP4",
+                    "group_size": 32,
+                }
+            },
+            "groups of 32",
+        ),
         ({"quantization": {"bits": 4, "group_size": 64}}, "MLX"),
+        (_compressed(num_bits=4, type="int", strategy="group"), "group size None"),
         (_compressed(num_bits=8, type="int"), "8-bit int"),
         (_compressed(num_bits=8, type="float", strategy="block", block_structure=[128, 128]), "block"),
     ],
