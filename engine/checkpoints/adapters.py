@@ -8,6 +8,7 @@ quantised is held plain once an adapter has changed it. What is not understood i
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from engine.checkpoints.config_json import read_json
 from engine.checkpoints.fill import Held, dequantised
+from engine.checkpoints.plan import PLAIN_DTYPES
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.quant.weight import QuantisedWeight
 
@@ -49,7 +51,8 @@ class Adapter:
 
     Raises:
         UnsupportedModel: another kind of adapter, or one of something we cannot change.
-        BrokenCheckpoint: files missing or corrupt, half an adapter, or one for a model of another shape.
+        BrokenCheckpoint: files missing or corrupt, nothing or half an adapter in them, one for a model of
+            another shape, or numbers that are none.
     """
 
     def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -63,6 +66,8 @@ class Adapter:
         self._deltas: dict[str, _Delta] = {}
         for module, found in halves.items():
             self._add(module, found, config, shapes)
+        if not self._deltas:
+            raise BrokenCheckpoint(f"{folder}: the adapter has no tensors")
 
     def merged(self, param: str, value: Held, dtype: torch.dtype | None = None) -> Held:
         """`value`, the parameter `param`, with what the adapter adds to it; computed in float32."""
@@ -89,8 +94,13 @@ class Adapter:
         if found.keys() != {"A", "B"}:
             raise BrokenCheckpoint(f"{self._where}: half the adapter of {module} is missing")
         a, b = found["A"], found["B"]
-        if (b.shape[0], a.shape[-1]) != shapes[param] or a.shape[0] != b.shape[-1]:
+        if not a.dim() == b.dim() == 2 or (b.shape[0], a.shape[1]) != shapes[param]:
             raise BrokenCheckpoint(f"{self._where}: the adapter of {module} does not fit {shapes[param]}")
+        rank = _setting(config, "rank_pattern", module, config.get("r"))
+        if not a.shape[0] == b.shape[1] > 0 or rank not in (None, a.shape[0]):
+            raise BrokenCheckpoint(f"{self._where}: the adapter of {module} is not of rank {rank}")
+        if not all(half.dtype in PLAIN_DTYPES and half.isfinite().all() for half in (a, b)):
+            raise BrokenCheckpoint(f"{self._where}: the adapter of {module} has values that are no numbers")
         delta = _Delta(a=a, b=b, scale=_scale(config, module, a.shape[0]))
         other = self._deltas.get(param)
         if other is not None and not _same(other, delta):
@@ -134,10 +144,25 @@ def _module(name: str, folder: Path) -> tuple[str, str]:
 
 
 def _scale(config: dict[str, Any], module: str, rank: int) -> float:
-    alpha = config.get("lora_alpha")
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if module == pattern or module.endswith(f".{pattern}"):
-            alpha = value
-    if not isinstance(alpha, int | float):
+    alpha = _setting(config, "alpha_pattern", module, config.get("lora_alpha"))
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not number or not abs(alpha) <= torch.finfo(torch.float32).max:  # as NaN is not either
         raise BrokenCheckpoint(f"lora_alpha of the adapter is {alpha!r}")
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _setting(config: dict[str, Any], key: str, module: str, default: Any) -> Any:
+    """What the first pattern under `key` that `module` ends with says, as PEFT reads them; else `default`.
+
+    Source: `get_pattern_key` in PEFT's `utils/other.py`.
+    """
+    patterns = config.get(key) or {}
+    if not isinstance(patterns, dict):
+        raise BrokenCheckpoint(f"{key} of the adapter is {patterns!r}")
+    for pattern, value in patterns.items():
+        try:
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                return value
+        except re.error as error:
+            raise BrokenCheckpoint(f"{key} of the adapter has {pattern!r}, no pattern: {error}") from error
+    return default

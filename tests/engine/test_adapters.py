@@ -21,8 +21,11 @@ TARGETS = r"model\.decoder\..*(q_proj|o_proj|gate_proj|down_proj)"
 
 
 def _write(base: Path, adapter: Path, **settings: Any) -> dict[str, torch.Tensor]:
-    """A random adapter of the checkpoint in `base`; returns the merged weights as PEFT computes them."""
-    from peft import LoraConfig, get_peft_model
+    """A random adapter of the checkpoint in `base`; returns the merged weights as PEFT computes them.
+
+    It reads what it has written: it writes patterns in another order than it was given them in.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     reference = write_reference_checkpoint(base)
     warnings.simplefilter("ignore", FutureWarning)  # PEFT uses what the reference is about to rename
@@ -34,13 +37,21 @@ def _write(base: Path, adapter: Path, **settings: Any) -> dict[str, torch.Tensor
             if "lora_" in name:
                 parameter.normal_(0, 0.1)
     tuned.save_pretrained(adapter)
-    merged = tuned.merge_and_unload()
+    merged = PeftModel.from_pretrained(tuned.unload(), adapter).merge_and_unload()
     prefix = "model.decoder."
     return {n.removeprefix(prefix): p for n, p in merged.state_dict().items() if n.startswith(prefix)}
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 9}}]
+    "settings",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 9}},
+        # Patterns are regular expressions, and the first that matches counts.
+        {"alpha_pattern": {r"layers\.[01]\..*_proj": 9, "q_proj": 3, "0.self_attn.q_proj": 2}},
+        {"rank_pattern": {"(q|o)_proj": 2, "q_proj": 3}, "alpha_pattern": {".*self_attn.*": 9, "q_proj": 5}},
+    ],
 )
 def test_an_adapter_is_merged_as_peft_does(tmp_path: Path, settings: dict[str, Any]) -> None:
     expected = _write(tmp_path / "base", tmp_path / "adapter", **settings)
@@ -72,6 +83,49 @@ DAMAGE: dict[str, tuple[Damage, type[EngineError], str]] = {
         BrokenCheckpoint,
         "does not fit",
     ),
+    "no dimensions": (
+        lambda _, t: t.update({QUERY + "A.weight": torch.tensor(1.0)}),
+        BrokenCheckpoint,
+        "does not fit",
+    ),
+    "three dimensions": (
+        lambda _, t: t.update({n: t[n][:, None] for n in (QUERY + "A.weight", QUERY + "B.weight")}),
+        BrokenCheckpoint,
+        "does not fit",
+    ),
+    "rank 0": (
+        lambda c, t: (
+            c.update(r=0),
+            t.update(
+                {
+                    QUERY + "A.weight": t[QUERY + "A.weight"][:0].clone(),
+                    QUERY + "B.weight": t[QUERY + "B.weight"][:, :0].clone(),
+                }
+            ),
+        ),
+        BrokenCheckpoint,
+        "rank 0",
+    ),
+    "another rank than it says": (
+        lambda c, _: c.update(rank_pattern={r".*q_proj": 3}),
+        BrokenCheckpoint,
+        "rank 3",
+    ),
+    "nothing": (lambda _, t: t.clear(), BrokenCheckpoint, "no tensors"),
+    "no number": (
+        lambda _, t: t[QUERY + "A.weight"][1].fill_(float("nan")),
+        BrokenCheckpoint,
+        "no numbers",
+    ),
+    "integers": (
+        lambda _, t: t.update({QUERY + "A.weight": t[QUERY + "A.weight"].to(torch.int8)}),
+        BrokenCheckpoint,
+        "no numbers",
+    ),
+    "alpha": (lambda c, _: c.update(lora_alpha=float("nan")), BrokenCheckpoint, "lora_alpha .* nan"),
+    "alpha too large": (lambda c, _: c.update(lora_alpha=10**400), BrokenCheckpoint, "lora_alpha"),
+    "a list of patterns": (lambda c, _: c.update(alpha_pattern=["q"]), BrokenCheckpoint, "alpha_pattern"),
+    "no pattern": (lambda c, _: c.update(alpha_pattern={"(": 3}), BrokenCheckpoint, "no pattern"),
     "a tensor of another kind": (
         lambda _, t: t.update({"base_model.model.lm_head.weight": torch.ones(1)}),
         UnsupportedModel,
