@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
@@ -28,7 +28,7 @@ from engine.errors import EngineError
 from engine.request import DenoiseRequest, Engine, ReadRequest, ScoreRequest, Step
 from engine.service import llama, openai
 from engine.service.core import Client, Origin, Service
-from engine.service.http import Events, Guard, Refused, answering, event, read_object, while_connected
+from engine.service.http import Events, Guard, Json, Refused, answering, event, read_object, while_connected
 from engine.service.lanes import Lane
 from engine.service.metrics import resident_bytes
 from engine.service.scheduler import Dropped
@@ -37,6 +37,8 @@ from engine.service.wire import encode, from_json, to_json
 logger = logging.getLogger(__name__)
 
 _PING_S = 2.0
+_LONGEST_NAME = 4096
+"""Characters of a model's name: what fails to load is kept by it."""
 _OLDEST_S = 600.0
 """How old a request may say it is."""
 _FRAME_S = 0.08
@@ -79,7 +81,7 @@ class Endpoints:
 
     async def health(self, request: Request) -> Response:
         """That it lives, and as whom."""
-        return JSONResponse({"status": "ok", "pid": os.getpid(), "version": self.version})
+        return Json({"status": "ok", "pid": os.getpid(), "version": self.version})
 
     async def fill(self, request: Request) -> Response:
         """Denoise one hole, streaming its steps."""
@@ -112,7 +114,7 @@ class Endpoints:
 
     async def status(self, request: Request) -> Response:
         """Everything `infill engine status` shows."""
-        return JSONResponse(self.describe())
+        return Json(self.describe())
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text format."""
@@ -146,7 +148,7 @@ class Endpoints:
     async def shut_down(self, request: Request) -> Response:
         """End the process, when this has been answered."""
         asyncio.get_running_loop().call_later(0.05, self.stop)
-        return JSONResponse({"stopping": True})
+        return Json({"stopping": True})
 
     def describe(self) -> dict[str, Any]:
         """The state of everything."""
@@ -277,6 +279,8 @@ def _origin(data: dict[str, Any], endpoint: str) -> Origin:
     model, client = data.get("model"), data.get("client", "")
     if not isinstance(client, str) or not (model is None or isinstance(model, str)):
         raise Refused(400, "invalid_request_error", "a model and a client are named by strings")
+    if model is not None and len(model) > _LONGEST_NAME:
+        raise Refused(400, "invalid_request_error", f"no model's name has {len(model)} characters")
     origin = Origin(endpoint=endpoint, client=client[:80], model=model or None)
     # A client on this machine has our clock; what makes no sense on it is another's.
     asked_at = data.get("asked_at")
@@ -287,8 +291,8 @@ def _origin(data: dict[str, Any], endpoint: str) -> Origin:
 
 def _answer(result: Any) -> Response:
     if isinstance(result, Dropped):
-        return JSONResponse({"dropped": result.name.lower(), "result": []})
-    return JSONResponse({"dropped": None, "result": to_json(result)})
+        return Json({"dropped": result.name.lower(), "result": []})
+    return Json({"dropped": None, "result": to_json(result)})
 
 
 def _error(error: Exception) -> bytes:

@@ -45,7 +45,16 @@ class Refused(Exception):
 def error_response(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error in the shape OpenAI's clients and ours know."""
     error = {"message": message, "type": kind, "param": param, "code": status}
-    return JSONResponse({"error": error}, status_code=status)
+    return Json({"error": error}, status_code=status)
+
+
+class Json(JSONResponse):
+    """JSON; lone surrogates, which JSON can name and UTF-8 has none of, become question marks."""
+
+    def render(self, content: Any) -> bytes:
+        """See `starlette.responses.Response.render`."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 async def read_object(request: Request) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from engine.request import Prompt, Snippet
 from engine.service.core import Origin, Service
 from engine.service.fills import Ask, Filled, field, fill, strings
-from engine.service.http import Events, Refused, event, read_object, while_connected
+from engine.service.http import Events, Json, Refused, event, read_object, while_connected
 
 _DEFAULT_TOKENS = 128
 _MOST_TEXTS = 8
@@ -29,19 +29,17 @@ class Llama:
         data = await read_object(request)
         ask = _ask(data)
         if ask is None:  # a plugin warms up a cache of prompts, which ours is not
-            return JSONResponse(_chosen(_body(_NOTHING), data))
+            return Json(_chosen(_body(_NOTHING), data))
         origin = Origin(endpoint="infill")
         filled = await while_connected(request, fill(self._service, ask, origin))
         if field(data, "stream", bool, False):
             return Events(_streamed(filled))
         bodies = [_chosen(_body(each, index), data) for index, each in enumerate(filled)]
-        return JSONResponse(bodies[0] if ask.candidates == 1 else bodies)
+        return Json(bodies[0] if ask.candidates == 1 else bodies)
 
     async def props(self, request: Request) -> Response:
         """What plugins look at before they begin."""
-        return JSONResponse(
-            {"default_generation_settings": {"n_ctx": 0}, "total_slots": 1, "is_sleeping": False}
-        )
+        return Json({"default_generation_settings": {"n_ctx": 0}, "total_slots": 1, "is_sleeping": False})
 
 
 def _ask(data: dict[str, Any]) -> Ask | None:

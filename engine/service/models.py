@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 """The name here of the model that ships with the package; a `Loader` knows it as None."""
 
+_KEPT_FAILURES = 16
+"""Of the models that could not be loaded, how many are remembered: anybody may ask for any name."""
+
 Loader = Callable[[str | None, Callable[[str], None]], Engine]
 """Takes a model (None for the embedded one) and a function for progress lines; raises EngineError."""
 
@@ -133,6 +136,8 @@ class Models:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("loading %s failed: %s", name, error)
             self.failures[name] = str(error)
+            for oldest in list(self.failures)[:-_KEPT_FAILURES]:
+                del self.failures[oldest]
 
     async def _do_load(self, name: str) -> Loaded:
         began, loop = time.perf_counter(), asyncio.get_running_loop()

@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from engine.request import Prompt
 from engine.service.core import Origin, Service
 from engine.service.fills import Ask, Filled, field, fill, strings
-from engine.service.http import Events, Refused, event, read_object, while_connected
+from engine.service.http import Events, Json, Refused, event, read_object, while_connected
 
 DEFAULT_MODEL = "default"
 """What stands for the model the user has chosen."""
@@ -51,7 +51,7 @@ class OpenAI:
             options = field(data, "stream_options", dict, {})
             return Events(_streamed(head, filled, with_usage=bool(options.get("include_usage"))))
         choices = [_choice(index, each, each.text, last=True) for index, each in enumerate(filled)]
-        return JSONResponse({**head, "choices": choices, "usage": _usage(filled)})
+        return Json({**head, "choices": choices, "usage": _usage(filled)})
 
     async def models(self, request: Request) -> Response:
         """What can be named as a model: the default, and what is in memory."""
@@ -60,7 +60,7 @@ class OpenAI:
             {"id": name, "object": "model", "created": 0, "owned_by": "infill"}
             for name in dict.fromkeys(names)
         ]
-        return JSONResponse({"object": "list", "data": listed})
+        return Json({"object": "list", "data": listed})
 
     def _model(self, data: dict[str, Any]) -> str | None:
         """The model that is named; not any: a name from the network must not start a download."""

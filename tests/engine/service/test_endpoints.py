@@ -116,6 +116,7 @@ def test_a_deadline_counts_from_when_it_was_asked_for(service: Address) -> None:
         ({"request": {"prompt": {"prefix": ""}, "canvas_tokens": 7}}, "canvas of 7 tokens"),
         ({"request": {"prompt": {"prefix": ""}, "priority": "soon"}}, "Invalid enum value 'soon'"),
         ({"request": {"prompt": {"prefix": ""}}, "model": 3}, "named by strings"),
+        ({"request": {"prompt": {"prefix": ""}}, "model": "x" * 5000}, "5000 characters"),
     ],
 )
 def test_a_bad_request_is_refused_by_what_is_wrong_with_it(service: Address, body: object, said: str) -> None:
@@ -127,6 +128,25 @@ def test_a_bad_request_is_refused_by_what_is_wrong_with_it(service: Address, bod
 def test_garbage_is_answered_and_the_engine_lives(service: Address) -> None:
     assert talk(service, b"\x00\xff garbage\r\n\r\n").startswith(b"HTTP/1.1 400")
     assert b'"ok"' in talk(service, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+def test_a_name_that_is_no_text_is_answered_and_told(service: Address) -> None:
+    name = "missing \ud800"
+    body = {"model": name, "request": {"prompt": {"prefix": "x"}, "middles": ["a"]}}
+    status, answered = post(service, "/v1/score", body)
+    assert (status, answered["error"]["message"]) == (503, "there is no model here")
+    assert "missing ?" in ask_status(service)["failures"]
+    status, answered = post(service, "/v1/completions", {"model": name, "prompt": "x"})
+    assert status == 404
+    assert "missing ?" in answered["error"]["message"]
+
+
+def test_of_what_cannot_be_loaded_little_is_remembered(service: Address) -> None:
+    for index in range(40):
+        body = {"model": f"missing {index}", "request": {"prompt": {"prefix": "x"}, "middles": ["a"]}}
+        assert post(service, "/v1/score", body)[0] == 503
+    failures = ask_status(service)["failures"]
+    assert list(failures) == [f"missing {index}" for index in range(24, 40)]
 
 
 @pytest.mark.parametrize(
