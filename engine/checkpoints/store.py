@@ -51,6 +51,11 @@ class Choice:
             self._state = self._name = None
         return self._name
 
+    @property
+    def written(self) -> tuple[int, ...] | None:
+        """What tells one writing of the choice from another, as of the last time it was asked."""
+        return self._state
+
 
 def chosen_model() -> str | None:
     """What `infill model use` was told last; None for the embedded model."""

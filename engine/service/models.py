@@ -1,7 +1,8 @@
 """The models the service has in memory: loaded when first asked for, unloaded when nobody has for a while.
 
 Which one counts where a client names none is the user's choice (`engine.checkpoints.store.Choice`), looked at
-anew for every request: while a newly chosen model loads, the one before it goes on serving.
+anew for every request: while a newly chosen model loads, the one before it goes on serving, and also where it
+cannot be loaded, which is tried again after pauses that grow, and when the choice is written anew.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import EngineError
 from engine.networks.heap import give_back_freed_memory
 from engine.request import Engine, EngineInfo
+from engine.service.lifecycle import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +33,23 @@ EMBEDDED = "embedded"
 _KEPT_FAILURES = 16
 """Of the models that could not be loaded, how many are remembered: anybody may ask for any name."""
 
+_AGAIN_S, _LONGEST_S = 5.0, 600.0
+"""The first pause and the longest before a chosen model that could not be loaded is tried again."""
+
 Loader = Callable[[str | None, Callable[[str], None]], Engine]
 """Takes a model (None for the embedded one) and a function for progress lines; raises EngineError."""
 
 Split = Callable[[Engine, int], list[Engine]]
 """An engine and a number of lanes -> an engine for each."""
+
+
+class Chosen(Protocol):
+    """Says which model the user has chosen (None: the embedded one), and when that was `written`."""
+
+    def __call__(self) -> str | None: ...
+
+    @property
+    def written(self) -> object: ...
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,7 +83,7 @@ class Models:
         split: Split,
         *,
         lanes: int,
-        chosen: Callable[[], str | None],
+        chosen: Chosen,
         most: int = 2,
     ) -> None:
         self._loader, self._split, self._lanes, self._chosen, self._most = loader, split, lanes, chosen, most
@@ -78,6 +92,8 @@ class Models:
         self._listeners: list[tuple[str, Callable[[str], None]]] = []
         self._default = EMBEDDED
         self.failures: dict[str, str] = {}
+        self._tried: tuple[str, object] = (EMBEDDED, None)
+        self._pause = Backoff(first_s=_AGAIN_S, most_s=_LONGEST_S)
 
     async def get(self, name: str | None, on_progress: Callable[[str], None] | None = None) -> Loaded:
         """A model, loaded if it is not; None is the one the user has chosen.
@@ -121,7 +137,9 @@ class Models:
         serving = self.loaded.get(self._default)
         if wanted == self._default or wanted in self.loaded or serving is None:
             return None
-        if wanted not in self.failures:
+        if (choice := (wanted, self._chosen.written)) != self._tried:
+            self._tried, self._pause = choice, Backoff(first_s=_AGAIN_S, most_s=_LONGEST_S)
+        if not self._pause.wait_s:
             self._load(wanted)
         return serving
 
@@ -136,6 +154,8 @@ class Models:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("loading %s failed: %s", name, error)
             self.failures[name] = str(error)
+            if name == self._tried[0]:
+                self._pause.failed(str(error))
             for oldest in list(self.failures)[:-_KEPT_FAILURES]:
                 del self.failures[oldest]
 
