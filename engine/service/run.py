@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _SWITCH_S = 0.0005
 """How long a thread may keep the others waiting: a lane must not hold up those who wait for its steps."""
-_LANES_END_S = 5.0
+_LANES_END_S = 2.0
+"""How long lanes have to end; with the server's second, less than what `lifecycle.stop` waits for."""
 _MOST_LANES = 8
 _KEPT_SHAPES = "64"
 """How many prepared products torch keeps for each thread: of its own choice, 1,024, eight lanes would make
@@ -131,7 +132,11 @@ async def _serve(place: Place, options: ServiceOptions, loader: Loader) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells the clients before it goes: those who stay would hold it up, and take it for dead after."""
+    """Tells the clients before it goes: those who stay would hold it up, and take it for dead after.
+
+    A signal ends it and nothing more: the base would raise it again once it has served, and so end the
+    process before the lanes have ended, with the signal for a status.
+    """
 
     def __init__(self, config: uvicorn.Config, service: Service, place: Place) -> None:
         super().__init__(config)
@@ -140,9 +145,14 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal, or whatever else ends us."""
-        super().handle_exit(sig, frame)
+        self.force_exit |= self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
         self._place.forget_address()  # from now on nobody should come
-        self._loop.call_soon_threadsafe(self._service.closing.set)
+        self._loop.call_soon_threadsafe(self._dismiss)
+
+    def _dismiss(self) -> None:
+        self._service.closing.set()
+        self._service.scheduler.close(0.0)  # whoever waits or is served is told while there is a server
 
 
 async def _watch(place: Place, options: ServiceOptions, service: Service, server: uvicorn.Server) -> None:

@@ -20,6 +20,7 @@ from engine.service.lifecycle import Backoff, is_alive, running, start, stop
 from engine.service.place import FOLDER_VARIABLE, Place, find_place
 from tests.engine.service.faults import ordeal
 from tests.engine.service.harness import (
+    FAKE,
     TIMEOUT_S,
     answer,
     answers,
@@ -27,6 +28,7 @@ from tests.engine.service.harness import (
     client,
     fake_service,
     own_place,
+    post,
     until,
 )
 
@@ -153,6 +155,31 @@ def test_an_engine_that_stands_still_does_not_hold_its_client_up(
 def test_one_that_stands_still_can_be_stopped(place: Place) -> None:
     os.kill(fake_service(place).pid, signal.SIGSTOP)
     assert stop(place, timeout_s=1.0)
+    assert not is_alive(place)
+
+
+@pytest.mark.parametrize("how", ["/v1/stop", signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order(place: Place, how: str | signal.Signals) -> None:
+    """Who is being served is told so, nothing is left lying, and it was no signal that ended it."""
+    environment = {**os.environ, FOLDER_VARIABLE: str(place.folder)}
+    with subprocess.Popen([*FAKE, "--stay"], env=environment, stderr=subprocess.PIPE) as process:
+        until(lambda: running(place) is not None)
+        address = running(place)
+        assert address is not None
+        engine = client(place)
+        with ThreadPoolExecutor(1) as pool:
+            filling = pool.submit(lambda: list(engine.denoise(ask("WAIT"), threading.Event())))
+            until(lambda: ask_status(address)["running"] == 1)
+            if isinstance(how, str):
+                assert post(address, how, {}) == (200, {"stopping": True})
+            else:
+                process.send_signal(how)
+            assert all(step.stop in (None, Stop.CANCELLED) for step in filling.result(TIMEOUT_S))
+        engine.close()
+        said = process.communicate(timeout=TIMEOUT_S)[1].decode()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert not place.socket.exists()
     assert not is_alive(place)
 
 
