@@ -6,8 +6,10 @@ package `gguf`, which reads the container; what is in it is taken apart on the d
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from engine.quant.blocks import BLOCKS, unpack
 ARCHITECTURE = "diffusion-gemma"
 
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+_APART = 5
+"""Bytes an element takes on its device while its block is taken apart: measured of Q6_K, which takes most."""
 
 _SKIPPED = ("rope_freqs.weight",)
 """Follows from the config."""
@@ -61,6 +66,45 @@ _LAYER = {
 }
 
 
+@dataclass(kw_only=True)
+class GgufTarget(Target):
+    """A parameter and what a GGUF file stores it as: `kind` is one of `BLOCKS`, or a plain type."""
+
+    kind: str
+    file_bytes: int
+
+    @property
+    def quantised(self) -> bool:
+        """See `Target`."""
+        return self.kind in BLOCKS
+
+    @property
+    def stored_as(self) -> frozenset[str]:
+        """See `Target`."""
+        return frozenset({self.kind})
+
+    @property
+    def stored_bytes(self) -> int:
+        """See `Target`."""
+        return self.file_bytes
+
+    @property
+    def whole_bytes(self) -> int:
+        """See `Target`."""
+        return self.file_bytes
+
+    def turning_bytes(self, form: str) -> int:
+        """See `Target`; blocks are taken apart whatever they become."""
+        return _APART * math.prod(self.shape) if self.quantised else 0
+
+    def device_bytes(self, form: str, itemsize: int) -> int:
+        """See `Target`."""
+        if not self.quantised or not self.quantisable or self.held_as(form) != "stored":
+            return super().device_bytes(form, itemsize)
+        block = unpack(self.kind, torch.zeros(1, BLOCKS[self.kind][0], dtype=torch.uint8))
+        return math.prod(self.shape) // block.shape[-1] * block.nbytes
+
+
 def gguf_name(param: str) -> str:
     """The file's name of the model's parameter or buffer `param`."""
     if match := re.fullmatch(r"layers\.(\d+)\.(.+)", param):
@@ -82,12 +126,31 @@ def read_gguf(
         UnsupportedModel: another architecture, a block type we do not read, or no package `gguf`.
         BrokenCheckpoint: unreadable; tensors missing, unexpected or misshapen.
     """
+    for done, (target, tensor) in enumerate(planned := _plan(path, shapes)):
+        report(f"reading the weights {100 * done // len(planned)}%")
+        yield target.param, _held(tensor, target, form, dtype, device)
+
+
+def plan_gguf(path: Path, shapes: dict[str, tuple[int, ...]]) -> list[GgufTarget]:
+    """What is to be read from `path` for every one of `shapes`, from its header alone.
+
+    Raises:
+        UnsupportedModel, BrokenCheckpoint: see `read_gguf`.
+    """
+    return [target for target, _ in _plan(path, shapes)]
+
+
+def _plan(path: Path, shapes: dict[str, tuple[int, ...]]) -> list[tuple[GgufTarget, Any]]:
+    """Each parameter and the file's tensor that holds it."""
     tensors = {tensor.name: tensor for tensor in _open(path).tensors if tensor.name not in _SKIPPED}
     wanted = {gguf_name(param): param for param in shapes}
     _check(path, tensors, wanted, shapes)
-    for done, (name, param) in enumerate(wanted.items()):
-        report(f"reading the weights {100 * done // len(wanted)}%")
-        yield param, _held(tensors[name], Target(param=param, shape=shapes[param]), form, dtype, device)
+    planned = []
+    for name, param in wanted.items():
+        tensor, shape = tensors[name], shapes[param]
+        kind, size = tensor.tensor_type.name, int(tensor.n_bytes)
+        planned.append((GgufTarget(param=param, shape=shape, kind=kind, file_bytes=size), tensor))
+    return planned
 
 
 def _open(path: Path) -> Any:
@@ -124,8 +187,10 @@ def _check(path: Path, tensors: dict[str, Any], wanted: dict[str, str], shapes: 
         raise BrokenCheckpoint(f"{path.name}: {len(missing)} tensors are missing, first {missing[0]}")
 
 
-def _held(tensor: Any, target: Target, form: str, dtype: torch.dtype | None, device: torch.device) -> Held:
-    kind, held = tensor.tensor_type.name, target.held_as(form)
+def _held(
+    tensor: Any, target: GgufTarget, form: str, dtype: torch.dtype | None, device: torch.device
+) -> Held:
+    kind, held = target.kind, target.held_as(form)
     # The file is mapped, not read: copied, so that the map can go and the host keeps nothing.
     raw = torch.from_numpy(tensor.data.copy()).view(torch.uint8).to(device)
     if kind in _PLAIN:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.config_json import model_config, read_json
-from engine.checkpoints.headers import StoredTensor, header_length, parse_header, read_header
+from engine.checkpoints.config_json import model_config, read_model_config
+from engine.checkpoints.gguf import plan_gguf
+from engine.checkpoints.headers import StoredTensor, header_length, parse_header
 from engine.checkpoints.plan import FORMS, Target, make_plan
 from engine.checkpoints.schemes import declared_schemes
-from engine.checkpoints.weights import CHUNK_BYTES, empty_model, gguf_file, state_shapes, weight_file_names
+from engine.checkpoints.weights import CHUNK_BYTES, empty_model, gguf_file, plan_of, state_shapes
 from engine.config import ModelConfig
 from engine.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
 from engine.networks.graphs import laid_out_bytes
@@ -89,20 +90,18 @@ def examine(model: str, *, prefix_tokens: int = 8192, device: tuple[str, int] | 
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
-        config, other, stored = _local(folder)
+        shape, plan = _local(folder)
     else:
         from engine.checkpoints.hub import read_remote
 
-        config, other, stored = _remote(model, read_remote)
-    shape = model_config(config, model)
-    plan = make_plan(state_shapes(empty_model(shape)), stored, declared_schemes(config, other), model)
+        shape, plan = _remote(model, read_remote)
     needs = tuple(_need(shape, plan, form, prefix_tokens) for form in FORMS)
-    schemes = sorted({target.scheme.value for target in plan if target.scheme})
+    quantised = [target for target in plan if target.quantised]
     return Report(
         model=model,
-        stored_as=", ".join(schemes) or _dtype(plan),
+        stored_as=", ".join(sorted(frozenset().union(*(t.stored_as for t in quantised or plan)))),
         parameters=parameter_count(plan),
-        stored_bytes=sum(piece.tensor.nbytes for target in plan for piece in target.pieces),
+        stored_bytes=sum(target.stored_bytes for target in plan),
         prefix_tokens=prefix_tokens,
         needs=needs,
         device=device[0] if device else None,
@@ -149,7 +148,7 @@ def holding_for(folder: Path) -> Holding:
     return report.best
 
 
-def parameter_count(plan: list[Target]) -> int:
+def parameter_count(plan: Sequence[Target]) -> int:
     """How many numbers the model has, whatever they are stored in."""
     return sum(math.prod(target.shape) for target in plan)
 
@@ -160,13 +159,10 @@ def cache_bytes(config: ModelConfig, tokens: int, itemsize: int = 2) -> int:
     return per_token * tokens * itemsize
 
 
-def _need(config: ModelConfig, plan: list[Target], form: str, prefix_tokens: int) -> Need:
+def _need(config: ModelConfig, plan: Sequence[Target], form: str, prefix_tokens: int) -> Need:
     logits = config.canvas_length * config.vocab_size * 4
     # One parameter at a time is held twice while its pieces are turned into another form.
-    turned = max(
-        (t.device_bytes("stored", 2) for t in plan if t.scheme is not None and t.held_as(form) != "stored"),
-        default=0,
-    )
+    turned = max(target.turning_bytes(form) for target in plan)
     return Need(
         form=form,
         weights=sum(target.device_bytes(form, 2) for target in plan),
@@ -174,26 +170,21 @@ def _need(config: ModelConfig, plan: list[Target], form: str, prefix_tokens: int
         cache=cache_bytes(config, prefix_tokens, itemsize=1 if form == "int4" else 2),
         fp8_cache=cache_bytes(config, prefix_tokens, itemsize=1),
         working=max(_LOGITS_HELD * logits + laid_out_bytes(config, prefix_tokens, 2), turned),
-        host=2 * CHUNK_BYTES,
+        host=max(2 * CHUNK_BYTES, *(target.whole_bytes for target in plan)),
     )
 
 
-def _dtype(plan: list[Target]) -> str:
-    dtypes = {str(p.tensor.dtype).removeprefix("torch.") for target in plan for p in target.pieces}
-    return ", ".join(sorted(dtypes))
-
-
-def _local(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None, list[StoredTensor]]:
-    config, other = read_json(folder / "config.json"), folder / "hf_quant_config.json"
-    stored = [tensor for name in weight_file_names(folder) for tensor in read_header(folder / name)]
-    return config, read_json(other) if other.exists() else None, stored
+def _local(folder: Path) -> tuple[ModelConfig, Sequence[Target]]:
+    shape = read_model_config(folder)
+    shapes, gguf = state_shapes(empty_model(shape)), gguf_file(folder)
+    return shape, plan_of(folder, shapes) if gguf is None else plan_gguf(gguf, shapes)
 
 
 Fetch = Callable[[str, str, int | None, int | None], bytes | None]
 """(model, file, first byte, end) -> those bytes; None where the model has no such file."""
 
 
-def _remote(model: str, fetch: Fetch) -> tuple[dict[str, Any], dict[str, Any] | None, list[StoredTensor]]:
+def _remote(model: str, fetch: Fetch) -> tuple[ModelConfig, Sequence[Target]]:
     config = _json(fetch(model, "config.json", None, None), "config.json")
     if config is None:
         raise ModelNotFound(f"{model} has no config.json")
@@ -212,7 +203,8 @@ def _remote(model: str, fetch: Fetch) -> tuple[dict[str, Any], dict[str, Any] | 
             raise BrokenCheckpoint(f"{model} has no {name}")
         length = header_length(first, name)
         stored += parse_header(fetch(model, name, 8, 8 + length) or b"", name)
-    return config, other, stored
+    shape = model_config(config, model)
+    return shape, make_plan(state_shapes(empty_model(shape)), stored, declared_schemes(config, other), model)
 
 
 def _json(text: bytes | None, name: str) -> dict[str, Any] | None:

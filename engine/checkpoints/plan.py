@@ -50,6 +50,32 @@ class Target:
         """Whether it is a weight that may be quantised: embeddings, the router and norms may not."""
         return quantisable(self.param)
 
+    @property
+    def quantised(self) -> bool:
+        """Whether it is stored so."""
+        return self.scheme is not None
+
+    @property
+    def stored_as(self) -> frozenset[str]:
+        """What it is stored as, for people: a scheme, or types."""
+        if self.scheme is not None:
+            return frozenset({self.scheme.value})
+        return frozenset(str(piece.tensor.dtype).removeprefix("torch.") for piece in self.pieces)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes it is stored in."""
+        return sum(piece.tensor.nbytes for piece in self.pieces)
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of it that the host reads at once; 0 where it is read a chunk at a time."""
+        return 0
+
+    def turning_bytes(self, form: str) -> int:
+        """Bytes on the device, beside what it becomes, while it is brought into `form`."""
+        return self.device_bytes("stored", 2) if self.quantised and self.held_as(form) != "stored" else 0
+
     def held_as(self, form: str) -> str:
         """What `form` (one of `FORMS`) makes of it: `stored`, `bf16` (that is, plain), `fp8` or `int4`."""
         if form == "stored" or not self.quantisable:

@@ -13,6 +13,8 @@ from gguf import GGMLQuantizationType, GGUFWriter
 
 from engine.checkpoints.config_json import read_model_config
 from engine.checkpoints.gguf import gguf_name
+from engine.checkpoints.memory import examine
+from engine.checkpoints.plan import FORMS
 from engine.checkpoints.weights import empty_model, load_model, state_shapes
 from engine.errors import BrokenCheckpoint, UnsupportedModel
 from engine.networks.model import DiffusionGemma
@@ -107,6 +109,18 @@ def test_a_gguf_file_can_be_held_in_our_own_form(tmp_path: Path) -> None:
     expected = values["layers.0.experts.gate_up_proj"]
     assert held.bias is None
     assert (held.dequantise() - expected).norm() / expected.norm() < 0.15
+
+
+def test_a_loaded_gguf_takes_what_was_foretold(tmp_path: Path) -> None:
+    _write(tmp_path)
+    report = examine(str(tmp_path), prefix_tokens=512)
+    assert report.stored_as == "Q4_K, Q5_0, Q6_K, Q8_0"
+    file_bytes = (tmp_path / "model-Q4_K_M.gguf").stat().st_size
+    assert 0.9 * file_bytes < report.stored_bytes < file_bytes
+    assert [need.form for need in report.needs] == list(FORMS)
+    for need in report.needs:
+        model = load_model(tmp_path, dtype=torch.bfloat16, form=need.form)
+        assert sum(tensor.nbytes for tensor in model.state_dict().values()) == need.weights, need.form
 
 
 def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
