@@ -108,7 +108,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BrokenCheckpoint(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenCheckpoint(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BrokenCheckpoint(f"{path} does not hold a JSON object")

@@ -6,14 +6,15 @@ again. Does not open the files (see `engine.checkpoints.weights`).
 
 from __future__ import annotations
 
-import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ModelNotFound
+from engine.checkpoints.config_json import read_json
+from engine.errors import BrokenCheckpoint, ModelNotFound
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 """The small model shipped with the package."""
@@ -112,10 +113,12 @@ def is_complete(folder: Path) -> bool:
     if not index.exists():
         return (folder / "model.safetensors").exists()
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError):
+        weight_map = read_json(index).get("weight_map")
+    except BrokenCheckpoint:
         return False
-    return all((folder / name).exists() for name in names)
+    names = weight_map.values() if isinstance(weight_map, dict) else ()
+    there = [isinstance(name, str) and os.path.exists(folder / name) for name in names]
+    return bool(there) and all(there)
 
 
 def _progress_bar(on_progress: Callable[[str], None]) -> type[Any]:

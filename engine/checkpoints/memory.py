@@ -212,7 +212,7 @@ def _json(text: bytes | None, name: str) -> dict[str, Any] | None:
         return None
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenCheckpoint(f"{name} cannot be read as JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BrokenCheckpoint(f"{name} does not hold a JSON object")

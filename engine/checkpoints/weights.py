@@ -9,7 +9,7 @@ holds more than a chunk of them in host memory. Knows nothing of where a folder 
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from engine.checkpoints.config_json import VISION_STUB, read_model_config
+from engine.checkpoints.config_json import VISION_STUB, read_json, read_model_config
 from engine.checkpoints.fill import Filler, Held
 from engine.checkpoints.headers import StoredTensor, read_header, read_rows
 from engine.checkpoints.names import stored_name
@@ -214,17 +214,16 @@ def weight_file_names(folder: Path) -> list[str]:
         if not single.exists():
             raise BrokenCheckpoint(f"{folder} has no model.safetensors, nor a GGUF file")
         return [single.name]
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BrokenCheckpoint(f"{index} cannot be read: {error}") from error
-    if not all(isinstance(name, str) for name in names):
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise BrokenCheckpoint(f"{index} has no weight_map")
+    if not all(isinstance(name, str) for name in weight_map.values()):
         raise BrokenCheckpoint(f"{index} names files by something else than their names")
-    files = [folder / name for name in names]
-    for path in files:
+    names = sorted(set(weight_map.values()))
+    for path in [folder / name for name in names]:
         if path.parent != folder:
             raise BrokenCheckpoint(f"{index} names a file outside its folder: {path.name}")
-        if not path.exists():
+        if not os.path.exists(path):  # the path's own method raises where a name is too long to be one
             raise BrokenCheckpoint(f"{path} is missing")
     return names
 

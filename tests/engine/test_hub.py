@@ -109,6 +109,28 @@ def test_an_interrupted_download_is_completed(requests: list[str]) -> None:
         assert (folder / name).read_bytes() == FILES[name]
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[]",
+        "5",
+        "{",
+        "[" * 200_000,
+        "{}",
+        '{"weight_map": []}',
+        '{"weight_map": {}}',
+        '{"weight_map": {"a": 5}}',
+        '{"weight_map": {"a": ["b"]}}',
+        '{"weight_map": {"a": "%s"}}' % ("x" * 5000),
+    ],
+)
+def test_a_snapshot_with_an_index_that_makes_no_sense_is_not_complete(tmp_path: Path, index: str) -> None:
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert not hub.is_complete(tmp_path)
+
+
 @pytest.mark.usefixtures("requests")
 def test_a_model_the_hub_does_not_know() -> None:
     with pytest.raises(ModelNotFound, match="no model own/other"):

@@ -121,6 +121,17 @@ BROKEN: dict[str, tuple[Callable[[Path], None], type[EngineError], str]] = {
     "no weights": (_remove("model.safetensors"), BrokenCheckpoint, "no model.safetensors"),
     "no config": (_remove("config.json"), BrokenCheckpoint, "config.json is missing"),
     "config is not JSON": (_write("config.json", "{"), BrokenCheckpoint, "JSON"),
+    "config is nothing but brackets": (_write("config.json", "[" * 200_000), BrokenCheckpoint, "JSON"),
+    "index is nothing but brackets": (
+        _write("model.safetensors.index.json", "[" * 200_000),
+        BrokenCheckpoint,
+        "JSON",
+    ),
+    "index names a shard too long": (
+        _write("model.safetensors.index.json", '{"weight_map": {"a": "%s"}}' % ("x" * 5000)),
+        BrokenCheckpoint,
+        "is missing",
+    ),
     "index names a missing shard": (
         _write("model.safetensors.index.json", '{"weight_map": {"a": "gone.safetensors"}}'),
         BrokenCheckpoint,
