@@ -62,21 +62,38 @@ def open_remote(url: str, model: str | None) -> RemoteEngine:
     """The server at `url`, which may or may not end in `/v1`, with `model` (None: the first it names).
 
     Raises:
+        InvalidRequest: the URL is none of a server, or has a key in it.
         EngineUnavailable: it cannot be reached.
         ModelNotFound: it has no such model.
     """
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise InvalidRequest(f"keys belong into {KEY_VARIABLES[0]}, not into the URL")
+    host = _host(url)
     base = url.rstrip("/")
     engine = RemoteEngine(base if base.endswith("/v1") else f"{base}/v1", model or "")
-    logger.warning("code around the cursor is sent to %s", parts.hostname)
+    logger.warning("code around the cursor is sent to %s", host)
     try:
         engine.find_model(model)
     except BaseException:
         engine.close()
         raise
     return engine
+
+
+def _host(url: str) -> str:
+    """The server's name, once `url` is known to be an address that can be asked."""
+    import httpx2
+
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL):
+        host = None
+    if not host:
+        # What stands before an @ may be a key.
+        raise InvalidRequest(f"{url.rpartition('@')[2]!r} is not the address of a server")
+    if parts.username or parts.password:
+        raise InvalidRequest(f"keys belong into {KEY_VARIABLES[0]}, not into the URL")
+    return host
 
 
 class _NoSuffix(Exception):
@@ -126,11 +143,13 @@ class RemoteEngine:
             ModelNotFound: it has no such model.
         """
         listed = self._exchange("GET", "/models", None, threading.Event())
-        names = [item.get("id") for item in (listed or {}).get("data", []) if isinstance(item, dict)]
+        data = listed.get("data") if isinstance(listed, dict) else None
+        found = [item.get("id") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+        names = [name for name in found if isinstance(name, str) and name]
         if not names or (model is not None and model not in names):
-            has = ", ".join(map(str, names)) or "none"
+            has = ", ".join(names) or "none"
             raise ModelNotFound(f"{self._base} has no model {model or ''}; it has {has}")
-        self._model = model or str(names[0])
+        self._model = model or names[0]
 
     def close(self) -> None:
         """Close the connections."""
@@ -261,7 +280,7 @@ def _json(data: bytes) -> Any:
 
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise EngineError("the remote server's answer is not JSON") from None
 
 

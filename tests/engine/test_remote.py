@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import EngineError, EngineUnavailable
+from engine.errors import EngineError, EngineUnavailable, InvalidRequest, ModelNotFound
 from engine.remote import RemoteEngine, find_key, open_remote
 from engine.request import DenoiseRequest, Prompt
 
@@ -159,6 +159,51 @@ def test_the_real_package_is_asked_as_it_wants_to_be(monkeypatch: pytest.MonkeyP
         assert find_key("gpu.example") == "infill of gpu.example"
     finally:
         keyring.set_keyring(before)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://",
+        "http://[",
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://key@127.0.0.1:abc",
+        "http://\ud800/",
+        "ftp://127.0.0.1/",
+        "127.0.0.1:8000",
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="not the address") as raised:
+        open_remote(url, None)
+    assert "key" not in str(raised.value)
+
+
+def test_it_is_said_where_code_is_sent(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
+    open_remote(handler.address, None).close()
+    assert caplog.messages[-1] == "code around the cursor is sent to 127.0.0.1"
+    with pytest.raises(InvalidRequest, match="keys belong into"):
+        open_remote("http://key@127.0.0.1:8000", None)
+
+
+@pytest.mark.parametrize(
+    "listed", [{"data": None}, {"data": 5}, {"data": {}}, {"data": [5, {}, {"id": None}]}, [], "x", None]
+)
+def test_a_server_that_names_no_model_has_none(
+    remote: RemoteEngine, monkeypatch: pytest.MonkeyPatch, listed: object
+) -> None:
+    monkeypatch.setattr(RemoteEngine, "_exchange", lambda *_: listed)
+    with pytest.raises(ModelNotFound, match="it has none"):
+        remote.find_model(None)
+
+
+def test_an_answer_of_nothing_but_brackets_is_no_json(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("json.dumps", lambda _data: "[" * 200_000)
+    with pytest.raises(EngineError, match="not JSON"):
+        open_remote(handler.address, None)
 
 
 def test_an_answer_without_a_text_is_an_error(remote: RemoteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
