@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from engine.errors import BrokenCheckpoint
 from engine.text.special import Special
-from engine.training.pack import PREFIX_TOKENS, SUFFIX_TOKENS, UNUSED
+from engine.training.pack import MAX_HOLES, PREFIX_TOKENS, SUFFIX_TOKENS, UNUSED
 
 SEQUENCE = SUFFIX_TOKENS + PREFIX_TOKENS + 4
 """Encoder tokens of a row: <bos> <suffix> S <prefix> P <eom>, padded on the right."""
@@ -56,21 +57,22 @@ class Batch:
 
 
 class Shards:
-    """All examples of a split, in memory; raises BrokenCheckpoint where a shard cannot be read."""
+    """All examples of a split, in memory.
+
+    Raises:
+        BrokenCheckpoint: there is none, or one cannot be read or contradicts itself.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         if not paths:
             raise BrokenCheckpoint("there are no shards; build the corpus first")
         tokens, suffixes, prefixes, starts = [], [], [], []
         for path in paths:
-            try:
-                with np.load(path) as shard:
-                    tokens.append(shard["tokens"])
-                    suffixes.append(shard["suffix_lens"].astype(np.int64))
-                    prefixes.append(shard["prefix_lens"].astype(np.int64))
-                    starts.append(shard["starts"])
-            except (OSError, KeyError, ValueError) as error:
-                raise BrokenCheckpoint(f"{path} is not a shard: {error}") from error
+            shard = _read(path)
+            tokens.append(shard["tokens"])
+            suffixes.append(shard["suffix_lens"].astype(np.int64))
+            prefixes.append(shard["prefix_lens"].astype(np.int64))
+            starts.append(shard["starts"])
         self.tokens = np.concatenate(tokens)
         self.suffix_lens = np.concatenate(suffixes)
         self.prefix_lens = np.concatenate(prefixes)
@@ -91,6 +93,28 @@ class Shards:
             self.tokens[middle : self.offsets[index + 1]].astype(np.int64),
             starts[starts != UNUSED].astype(np.int64),
         )
+
+
+def _read(path: Path) -> dict[str, NDArray[np.unsignedinteger[Any]]]:
+    """The arrays of a shard that are needed, of one number of examples."""
+    try:
+        # Opened here: where it is no archive numpy leaves its own file open.
+        with path.open("rb") as file, np.load(file) as stored:
+            shard = {name: stored[name] for name in ("tokens", "suffix_lens", "prefix_lens", "starts")}
+        if not all(np.issubdtype(array.dtype, np.unsignedinteger) for array in shard.values()):
+            raise ValueError("its arrays are of other types")
+        rows, total = len(shard["starts"]), shard["suffix_lens"].sum() + shard["prefix_lens"].sum()
+        shapes = {
+            "tokens": (total,),
+            "suffix_lens": (rows,),
+            "prefix_lens": (rows,),
+            "starts": (rows, MAX_HOLES),
+        }
+        if any(shard[name].shape != shape for name, shape in shapes.items()):
+            raise ValueError("its arrays are of different lengths")
+    except Exception as error:  # what numpy, zipfile and zlib raise at a damaged archive nobody lists
+        raise BrokenCheckpoint(f"{path} is not a shard: {error}") from error
+    return shard
 
 
 def batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -293,12 +294,42 @@ def test_only_checkpoints_of_one_shape_are_averaged(tmp_path: Path) -> None:
         average([(tmp_path / "own", 1.0), (tmp_path / "reference", 1.0)], tmp_path / "mean")
 
 
-def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train-0000.npz").write_bytes(b"nothing")
+@pytest.mark.parametrize(
+    "content", [b"", b"nothing", b"PK\x03\x04nothing", b"\x80\x04.", b"\x93NUMPY\x01\x00"]
+)
+def test_what_is_no_shard_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train-0000.npz").write_bytes(content)
     with pytest.raises(BrokenCheckpoint, match="is not a shard"):
         Shards([tmp_path / "train-0000.npz"])
     with pytest.raises(BrokenCheckpoint, match="no shards"):
         Shards([])
+
+
+@pytest.mark.usefixtures("shards")
+def test_a_damaged_shard_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train-0000.npz"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), len(whole) // 50):
+        for damaged in (whole[:at], whole[:at] + b"\xff\x00" + whole[at + 2 :]):
+            path.write_bytes(damaged)
+            with contextlib.suppress(BrokenCheckpoint):  # some bytes mean nothing, such as a date
+                Shards([path])
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BrokenCheckpoint, match="is not a shard"):
+        Shards([path])
+
+
+@pytest.mark.parametrize("part", ["tokens", "suffix_lens", "prefix_lens", "starts"])
+def test_a_shard_that_contradicts_itself_is_refused(shards: Shards, tmp_path: Path, part: str) -> None:
+    path = tmp_path / "train-0000.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **{**arrays, part: arrays[part][1:]})
+    with pytest.raises(BrokenCheckpoint, match="different lengths"):
+        Shards([path])
+    np.savez(path, **{**arrays, part: arrays[part].astype(np.float32)})
+    with pytest.raises(BrokenCheckpoint, match="other types"):
+        Shards([path])
 
 
 def test_a_plan_is_a_whole_run_in_so_much_time() -> None:
