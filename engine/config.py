@@ -28,6 +28,11 @@ class LayerConfig:
         _check_count("config.json", "head_dim", self.head_dim)
         _check_count("config.json", "num_key_value_heads", self.kv_heads)
         _check_number("config.json", "rope_theta", self.rope_theta)
+        _check_number("config.json", "partial_rotary_factor", self.rotated_fraction)
+        if self.rotated_fraction > 1:
+            raise BrokenCheckpoint(f"config.json: partial_rotary_factor {self.rotated_fraction} is above 1")
+        if self.rotated_fraction < 1 and not self.proportional_rope:
+            raise UnsupportedModel("config.json: default RoPE of a part of each head is not known")
         if self.head_dim % 2:
             raise BrokenCheckpoint(f"config.json: head_dim {self.head_dim} is odd; RoPE pairs halves")
 

@@ -131,6 +131,8 @@ def _model_config(raw: Mapping[str, Any], text: Mapping[str, Any]) -> ModelConfi
     ]
     if len(kinds) != count:
         raise ValueError(f"{len(kinds)} layer_types for {count} layers")
+    if not kinds:
+        raise ValueError("num_hidden_layers is 0")
     # The reference forces the last layer to full attention whatever the file says.
     kinds = [*kinds[:-1], "full_attention"]
     return ModelConfig(

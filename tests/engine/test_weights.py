@@ -83,6 +83,17 @@ def _config(**values: Any) -> Callable[[Path], None]:
     return apply
 
 
+def _rope(**values: Any) -> Callable[[Path], None]:
+    """Changes how the full layers are rotated."""
+
+    def apply(folder: Path) -> None:
+        raw = json.loads((folder / "config.json").read_text())
+        raw["text_config"]["rope_parameters"]["full_attention"].update(values)
+        (folder / "config.json").write_text(json.dumps(raw))
+
+    return apply
+
+
 def _truncate(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
@@ -164,6 +175,17 @@ BROKEN: dict[str, tuple[Callable[[Path], None], type[EngineError], str]] = {
     "no KV heads": (_config(num_key_value_heads=0), BrokenCheckpoint, "num_key_value_heads"),
     "no window": (_config(sliding_window=0), BrokenCheckpoint, "sliding_window"),
     "no experts": (_config(top_k_experts=0), BrokenCheckpoint, "top_k_experts"),
+    "no layers": (_config(num_hidden_layers=0, layer_types=None), BrokenCheckpoint, "num_hidden_layers"),
+    "no layer types": (_config(num_hidden_layers=0, layer_types=[]), BrokenCheckpoint, "num_hidden_layers"),
+    **{
+        f"{part} of a head rotated": (_rope(partial_rotary_factor=part), BrokenCheckpoint, "rotary")
+        for part in (float("nan"), -1, 0, 7)
+    },
+    "default RoPE of a part": (
+        _rope(rope_type="default", partial_rotary_factor=0.5),
+        UnsupportedModel,
+        "default RoPE",
+    ),
     "half a layer": (_config(num_hidden_layers=2.5), BrokenCheckpoint, "layer_types"),
     "layer without a value": (_config(vocab_size=None), BrokenCheckpoint, "config.json"),
 }
