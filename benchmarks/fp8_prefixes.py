@@ -4,12 +4,13 @@
 
 A row for each way to keep a prefix, against float32: the mean and the largest divergence of a canvas in nats
 a token, and how many of the likeliest tokens stay what they are. Each file of the folder gives its first 200
-tokens as the prefix and the 32 behind them as the canvas, on the embedded model.
+tokens as the prefix and the 32 behind them as the canvas, on the embedded model. Ends with one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ KEPT = {"bfloat16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table, and one JSON line."""
     parser = argparse.ArgumentParser(description="What keeping prefixes in fp8 changes.")
     parser.add_argument("folder", type=Path, help="Python files the model was not trained on")
     folder: Path = parser.parse_args().folder
@@ -43,11 +44,16 @@ def main() -> None:
             divergence = (exact.exp() * (exact - other)).sum(-1).mean()
             same = (exact.argmax(-1) == other.argmax(-1)).float().mean()
             found[name].append((float(divergence), float(same)))
+    if not all(found.values()):
+        parser.error(f"no file of {folder} has {PREFIX + CANVAS} tokens")
     print("| kept in | canvases | divergence | largest | likeliest token the same |\n|---|---|---|---|---|")
+    report = {}
     for name, rows in found.items():
         divergences, shares = zip(*rows, strict=True)
-        mean, same = sum(divergences) / len(rows), sum(shares) / len(rows)
-        print(f"| {name} | {len(rows)} | {mean:.2g} | {max(divergences):.2g} | {same:.1%} |")
+        mean, largest, same = sum(divergences) / len(rows), max(divergences), sum(shares) / len(rows)
+        report[name] = {"divergence": mean, "largest": largest, "same": same}
+        print(f"| {name} | {len(rows)} | {mean:.2g} | {largest:.2g} | {same:.1%} |")
+    print(json.dumps({"benchmark": "fp8-prefixes", "canvases": len(rows), **report}))
 
 
 @torch.inference_mode()

@@ -190,7 +190,7 @@ def _chunks(folder: Path, pieces: list[Piece]) -> Iterator[tuple[Piece, int, int
 def save_model(model: DiffusionGemma, folder: Path) -> None:
     """Write the weights as one `model.safetensors` that we and `transformers` load.
 
-    The configs are written by `engine.config.write_configs`.
+    The configs are written by `engine.checkpoints.config_json.write_configs`.
     """
     tensors = {stored_name(name): t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     dtype = tensors[_DECODER + "embed_tokens.weight"].dtype

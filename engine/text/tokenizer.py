@@ -72,7 +72,7 @@ class Tokenizer:
         return self._inner.get_vocab_size()
 
     def encode(self, text: str, *, once: bool = False) -> list[int]:
-        """Ids of `text`, without special tokens. Lone surrogates become U+FFFD. What is asked for but `once`
+        """Ids of `text`, without special tokens. Lone surrogates become `?`. What is asked for but `once`
         is not kept in place of others."""
         return self._encode(text) if once or len(text) > _LONGEST_KEPT else [*self._encoded(text)]
 

@@ -23,9 +23,13 @@ from engine.training.recipe import SIZES, Recipe, model_config
 from engine.training.trainer import TRAINED
 
 FAR_TOKENS = 6000
-NEARBY_TOKENS = 20_000
-BEAMS = 16
 """Of the text on either side, how much the n-gram cache looks up; see LOG.md for what it gives."""
+
+NEARBY_TOKENS = 20_000
+"""The same of other files."""
+
+BEAMS = 16
+"""Along how many beams a line is searched for."""
 
 DEFAULT_SAMPLER = SamplerConfig(
     max_denoising_steps=12,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks import fp8_prefixes
 from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
 from engine.causal.scores import token_scores
 from engine.checkpoints.hub import EMBEDDED
@@ -33,6 +35,20 @@ def model() -> DiffusionGemma:
 @pytest.fixture(scope="module")
 def tokens() -> list[int]:
     return open_tokenizer(EMBEDDED).encode(TEXT)[:300]
+
+
+def test_the_benchmark_of_it_ends_with_one_json_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prefix.py").write_text(TEXT, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["fp8_prefixes.py", str(tmp_path)])
+    fp8_prefixes.main()
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["canvases"] == 1
+    assert report["bfloat16"]["divergence"] < report["fp8"]["divergence"] < 0.1
+    (tmp_path / "prefix.py").write_text("pass\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        fp8_prefixes.main()
 
 
 def _cache(model: DiffusionGemma, tokens: list[int], kept: torch.dtype | None) -> PrefixCache:
