@@ -137,6 +137,7 @@ class ResidentEngine:
                     elif kind == "error":
                         raise error_of(data)
                     elif kind == "end":
+                        _if_stopped(json.loads(data))
                         self._backoff.succeeded()
                         return
             except Overdue:
@@ -159,7 +160,10 @@ class ResidentEngine:
     def _call(self, path: str, request: object, cancelled: threading.Event, kind: Any) -> tuple[Any, ...]:
         with self._ask(path, request, None) as exchange:
             body = exchange.body(cancelled)
-        return () if body is None else tuple(from_json(kind, item) for item in body["result"])
+        if body is None:
+            return ()
+        _if_stopped(body)
+        return tuple(from_json(kind, item) for item in body["result"])
 
     def _ask(self, path: str, request: object, limit_s: float | None) -> Exchange:
         if (address := running(self._place)) is None:
@@ -187,7 +191,7 @@ class ResidentEngine:
             try:
                 if self._attach_once():
                     # Somebody stopped it, or it was not needed: it is started when it is.
-                    self._failure = EngineUnavailable("the engine was stopped; it is being started again")
+                    self._failure = _stopped()
                     self._wanted.clear()
                     while not (self._closed.is_set() or running(self._place)):
                         if self._wanted.wait(_LOOK_S):
@@ -234,6 +238,16 @@ class ResidentEngine:
             finally:
                 self._attached = False
         return False
+
+
+def _if_stopped(end: dict[str, Any]) -> None:
+    """Raises EngineUnavailable where an answer ended, as its `end` says, because the engine does."""
+    if end.get("dropped") == "closed":
+        raise _stopped()
+
+
+def _stopped() -> EngineUnavailable:
+    return EngineUnavailable("the engine was stopped; it is being started again")
 
 
 def ask_status(address: Address, timeout_s: float = 5.0) -> dict[str, Any]:
