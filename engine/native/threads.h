@@ -31,7 +31,8 @@ static pthread_mutex_t helpers_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t helpers_called = PTHREAD_COND_INITIALIZER;
 static int helpers;                                    /* that were started */
 static unsigned long helpers_began[MOST_HELPERS + 1]; /* the round each was started in */
-static Job *helpers_job;
+static Job *helpers_job;                               /* on its caller's stack; NULL when it is done */
+static int helpers_parts;                              /* of the last one */
 static unsigned long helpers_round;
 static atomic_int helpers_done;
 
@@ -42,7 +43,8 @@ static void *help(void *argument) {
         pthread_mutex_lock(&helpers_lock);
         while (helpers_round == seen) pthread_cond_wait(&helpers_called, &helpers_lock);
         seen = helpers_round;
-        Job *job = part < helpers_job->parts ? helpers_job : 0;
+        /* Nobody waits for those that have no part in a job: it may be gone when they look. */
+        Job *job = part < helpers_parts ? helpers_job : 0;
         pthread_mutex_unlock(&helpers_lock);
         if (job) {
             job->run(job, part);
@@ -92,10 +94,14 @@ static void do_in_parts(Job *job, int parts) {
     atomic_store(&helpers_done, 0);
     pthread_mutex_lock(&helpers_lock);
     helpers_job = job;
+    helpers_parts = job->parts;
     helpers_round++;
     pthread_cond_broadcast(&helpers_called);
     pthread_mutex_unlock(&helpers_lock);
     job->run(job, 0);
     for (int times = 0; atomic_load(&helpers_done) < wanted; times++) pause_a_little(times);
+    pthread_mutex_lock(&helpers_lock);
+    helpers_job = 0;
+    pthread_mutex_unlock(&helpers_lock);
     pthread_mutex_unlock(&helpers_free);
 }
