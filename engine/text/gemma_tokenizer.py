@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import UnsupportedModel
@@ -20,7 +19,7 @@ class GemmaTokenizer(Tokenizer):
     """`tokenizer.json` of a Gemma 4 model.
 
     Raises:
-        BrokenCheckpoint: the file is missing or cannot be read.
+        BrokenCheckpoint: the file is missing or cannot be read, or a byte is no token.
         UnsupportedModel: a control token is missing, as in Gemma 3.
     """
 
@@ -28,10 +27,10 @@ class GemmaTokenizer(Tokenizer):
     END: ClassVar[str] = "<turn|>"
     CONTROL: ClassVar[tuple[str, ...]] = ("<bos>", "<eos>", "<pad>", TURN, END, "<|channel>", "<channel|>")
 
-    def _check(self, path: Path) -> None:
+    def _check(self) -> None:
         for token in self.CONTROL:
             if self._inner.token_to_id(token) is None:
-                raise UnsupportedModel(f"{path}: Gemma 4's control token {token} is missing")
+                raise UnsupportedModel(f"{self._path}: Gemma 4's control token {token} is missing")
         self.end = self.control(self.END)
 
     def control(self, token: str) -> int:
@@ -45,8 +44,9 @@ class GemmaTokenizer(Tokenizer):
         """The bytes of every id; empty for control tokens."""
         silent = {t.content for t in self._inner.get_added_tokens_decoder().values() if t.special}
         silent.update(self.CONTROL)
-        pieces = [b""] * self.size
-        for token, index in self._inner.get_vocab(with_added_tokens=True).items():
+        vocabulary = self._inner.get_vocab(with_added_tokens=True)
+        pieces = [b""] * (1 + max(vocabulary.values()))
+        for token, index in vocabulary.items():
             if token in silent:
                 continue
             byte = _BYTE.fullmatch(token)

@@ -46,7 +46,8 @@ class Tokenizer:
     """`tokenizer.json` of a folder; `inner` is what `read_inner` gives, where that was called already.
 
     Raises:
-        BrokenCheckpoint: the file is missing or cannot be read.
+        BrokenCheckpoint: the file is missing or cannot be read, or its tokens are not byte-level, do not have
+            the ids from 0 on, or lack a byte.
         UnsupportedModel: a special token we lay prompts out with is not there, or has another id.
     """
 
@@ -59,17 +60,23 @@ class Tokenizer:
         self._inner.encode_special_tokens = True
         # What follows a hole stays as it is from key to key, and a fill tried again asks for all of it again.
         self._encoded = lru_cache(maxsize=_KEPT_TEXTS)(self._encode)
-        self._check(folder / "tokenizer.json")
+        self._path = folder / "tokenizer.json"
+        self._check()
+        lacking = {bytes([byte]) for byte in range(256)} - {*self.pieces}
+        if lacking:  # a text that was typed could not be gone on with
+            raise BrokenCheckpoint(f"{self._path}: no token is the byte {min(lacking)[0]:#04x} alone")
 
-    def _check(self, path: Path) -> None:
+    def _check(self) -> None:
         for special in Special:
             if self._inner.token_to_id(special.token) != special:
-                raise UnsupportedModel(f"{path}: token {special.token} does not have id {special.value}")
+                raise UnsupportedModel(
+                    f"{self._path}: token {special.token} does not have id {special.value}"
+                )
 
     @property
     def size(self) -> int:
-        """How many ids there are."""
-        return self._inner.get_vocab_size()
+        """How many ids there are: one more than the largest."""
+        return len(self.pieces)
 
     def encode(self, text: str, *, once: bool = False) -> list[int]:
         """Ids of `text`, without special tokens. Lone surrogates become `?`. What is asked for but `once`
@@ -95,10 +102,17 @@ class Tokenizer:
         """The bytes of every id; empty for special tokens."""
         special = {token.content for token in self._inner.get_added_tokens_decoder().values()}
         table = {character: byte for byte, character in enumerate(_byte_characters())}
-        pieces = [b""] * self.size
-        for token, index in self._inner.get_vocab(with_added_tokens=True).items():
-            if token not in special:
-                pieces[index] = bytes(table[character] for character in token)
+        vocabulary = self._inner.get_vocab(with_added_tokens=True)
+        count = len(vocabulary)
+        if sorted(vocabulary.values()) != [*range(count)]:
+            raise BrokenCheckpoint(f"{self._path}: the ids of its {count} tokens are not 0 to {count - 1}")
+        pieces = [b""] * count
+        for token, index in vocabulary.items():
+            if token in special:
+                continue
+            if not table.keys() >= {*token}:
+                raise BrokenCheckpoint(f"{self._path}: token {token!r} is not byte-level")
+            pieces[index] = bytes(table[character] for character in token)
         return pieces
 
     @cached_property

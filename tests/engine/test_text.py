@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,37 @@ def test_a_tokenizer_with_other_special_tokens_is_refused(tmp_path: Path) -> Non
     text = (EMBEDDED / "tokenizer.json").read_text(encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text(text.replace("<eom>", "<end>"), encoding="utf-8")
     with pytest.raises(UnsupportedModel, match="<eom>"):
+        Tokenizer(tmp_path)
+
+
+def add_far(vocab: dict[str, int]) -> None:
+    vocab["far"] = 5000
+
+
+def add_foreign(vocab: dict[str, int]) -> None:
+    vocab["▁x"] = len(vocab)
+
+
+def swap_byte(vocab: dict[str, int]) -> None:
+    vocab["zzqzzq"] = vocab.pop("~")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (add_far, "ids of its 4097 tokens are not 0 to 4096"),
+        (add_foreign, "'▁x' is not byte-level"),
+        (swap_byte, "no token is the byte 0x7e alone"),
+    ],
+)
+def test_a_tokenizer_whose_tokens_are_not_bytes_by_id_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, int]], None], message: str
+) -> None:
+    raw = json.loads((EMBEDDED / "tokenizer.json").read_text(encoding="utf-8"))
+    raw["model"]["merges"] = []
+    change(raw["model"]["vocab"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(BrokenCheckpoint, match=message):
         Tokenizer(tmp_path)
 
 
