@@ -89,7 +89,8 @@ class InProcessEngine:
     """A loaded model, its tokenizer and its prefix caches; see `engine.request.Engine`.
 
     Raises:
-        BrokenCheckpoint: the tokenizer has more ids than the model has embeddings.
+        BrokenCheckpoint: the tokenizer has more ids than the model has embeddings. It may have fewer: those
+            of the model that have no text are never chosen.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class InProcessEngine:
             raise BrokenCheckpoint(
                 f"{folder}: the tokenizer has {tokenizer.size} ids, the model {network.config.vocab_size}"
             )
+        network.use_ids(tokenizer.size)
         self._name, self._folder, self._sampler = name, folder, sampler
         if pool is None:  # an empty one is False
             pool = CachePool(network, CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"])

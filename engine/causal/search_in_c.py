@@ -8,6 +8,7 @@ from ctypes import pointer
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.causal.likeliest_in_c import Chooser
@@ -37,6 +38,14 @@ def has_room(width: int, length: int, *, apart: bool = False) -> bool:
 def _most_tokens(width: int, *, apart: bool) -> int:
     """Of one forward: all beams have drafts, or one that is alone."""
     return width * (1 + MOST_DRAFT) if apart else max(width, 1 + MOST_DRAFT)
+
+
+def _of_all_ids(line: LineEnd, vocab: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """What `line` says by token, of the ids too that a model has beyond the tokenizer's: C looks no id up
+    without it."""
+    brackets, begins_line = line.by_token
+    more = vocab - len(brackets)
+    return (np.pad(brackets, (0, more)), np.pad(begins_line, (0, more))) if more else (brackets, begins_line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +98,8 @@ class SearchInC:
         texts = drafts.texts_in_c if drafts is not None else []
         room = np.empty((2, max((text.count for text in texts), default=0)), np.int32)
         results = np.empty((3, looked_at), np.int32)  # those of the first row are floats
-        brackets, begins_line = line.by_token if line is not None else (None, None)
         of = chooser.its
+        brackets, begins_line = _of_all_ids(line, of.vocab) if line is not None else (None, None)
         of.best, of.row, of.token = (each.ctypes.data for each in results)
         self._held = first, chooser, drafts, context, room, results, brackets, begins_line
         self.its = Search(

@@ -23,8 +23,8 @@ from engine.request import Stop
 
 Constrain = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits (rows, vocab), canvases (rows,), positions (rows,)) -> boolean (rows,). Turns off in place what
-may not be chosen (`sampler.OFF`) and returns which rows are left without a choice. Rows are ordered by canvas
-and position; pinned positions and finished canvases have none."""
+may not be chosen (`engine.networks.network.OFF`) and returns which rows are left without a choice. Rows are
+ordered by canvas and position; pinned positions and finished canvases have none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.denoising.sampler import FREE, OFF
+from engine.denoising.sampler import FREE
 from engine.errors import InvalidRequest
+from engine.networks.network import OFF
 from engine.request import Layout
 from engine.text.special import Special
 from engine.text.tokenizer import Tokenizer

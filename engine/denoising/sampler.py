@@ -24,9 +24,6 @@ from engine.native import sampling
 FREE = -1
 """In a row of pins: this position is the model's to choose."""
 
-OFF = -1e4
-"""Logit of what may not be chosen: far below the soft cap, yet finite after division by a temperature."""
-
 Draw = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 """(probabilities (rows, vocab), at (rows,), total, generator) -> token ids (rows,). The rows are those at
 the indices `at` of `total`: draws are made for all of them, so that one canvas's do not depend on others."""

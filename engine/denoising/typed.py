@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.denoising.sampler import OFF
+from engine.networks.network import OFF
 from engine.text.tokenizer import Tokenizer
 
 

@@ -78,7 +78,7 @@ class Reading(Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("tokens", "source", "embedding", "head", "x", "logits")),
         ("cap", c_float),
-        ("vocab", c_int32),
+        *((name, c_int32) for name in ("vocab", "unused")),
     )
 
 

@@ -187,6 +187,9 @@ EXPORT void infill_read(const Pass *pass, const Reading *reading, int set, float
     Product head = {.weight = reading->head, .x = reading->x, .y = reading->logits, .cap = reading->cap,
                     .rows = tokens, .inputs = hidden, .outputs = reading->vocab};
     infill_product(&head, set, scratch, threads);
+    for (int i = 0; i < tokens; i++)
+        for (int id = reading->vocab - reading->unused; id < reading->vocab; id++)
+            reading->logits[(size_t)i * reading->vocab + id] = OFF;
 }
 
 #include "search.h"

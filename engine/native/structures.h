@@ -72,8 +72,10 @@ typedef struct {
     const uint8_t *head;    /* (vocab, hidden), in panels */
     float *x, *logits;      /* (tokens, hidden) and (tokens, vocab) */
     float cap;
-    int32_t vocab;
+    int32_t vocab, unused; /* so many ids at the end stand for nothing: their logits are OFF */
 } Reading;
+
+#define OFF -1e4f /* as in engine/networks/network.py */
 
 /* y (rows, outputs) = x (rows, inputs) times a matrix's transpose, soft-capped to cap * tanh(y / cap) if `cap` is
  * not 0. */

@@ -32,6 +32,11 @@ class Ends(ABC):
         self.size = sum(p.numel() for p in model.parameters())
         self._embedding = embedding * config.hidden_size**0.5
         self._eps = torch.tensor(config.rms_norm_eps, device=self.device)
+        self._ids = config.vocab_size
+
+    def use_ids(self, count: int) -> None:
+        """See `engine.networks.network.Network`."""
+        self._ids = count
 
     @abstractmethod
     def logits(self, states: Tensor) -> Tensor:

@@ -65,6 +65,10 @@ class GraphedGemma:
         """See `engine.networks.network.Network`."""
         self._model.use_threads(count)
 
+    def use_ids(self, count: int) -> None:
+        """See `engine.networks.network.Network`."""
+        self._model.use_ids(count)
+
     @property
     def config(self) -> ModelConfig:
         """The model's."""

@@ -21,6 +21,7 @@ from engine import kernels
 from engine.config import LayerConfig, ModelConfig
 from engine.networks.attention import Attend, Rope, rope, rotate
 from engine.networks.moe import gated, run_experts
+from engine.networks.network import turned_off
 from engine.quant.weight import QuantisedWeight
 
 
@@ -38,6 +39,10 @@ class DiffusionGemma(nn.Module):
         """See `engine.networks.network.Network`."""
         torch.set_num_threads(count)
 
+    def use_ids(self, count: int) -> None:
+        """See `engine.networks.network.Network`."""
+        self._ids = count
+
     @property
     def pads(self) -> bool:
         """On a CPU the matrix library prepares every product of a new shape; see
@@ -47,6 +52,7 @@ class DiffusionGemma(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config: ModelConfig = config
+        self._ids = config.vocab_size
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, layer) for layer in config.layers)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -113,8 +119,8 @@ class DiffusionGemma(nn.Module):
         if kernels.can_run(raw):
             from engine.kernels.choice import softcapped
 
-            return softcapped(raw, cap)
-        return torch.tanh(raw.float() / cap) * cap
+            return turned_off(softcapped(raw, cap), self._ids)
+        return turned_off(torch.tanh(raw.float() / cap) * cap, self._ids)
 
     def _embed_scale(self) -> Tensor:
         # Rounded to the weights' dtype, as in training: 53.0 for the 26B's sqrt(2816) in bfloat16.

@@ -36,7 +36,7 @@ from engine.networks.attention import Attend, Memory, Placed, rope
 from engine.networks.ends import Ends
 from engine.networks.folded import FoldedLayer, can_fold, fold, norm_weight
 from engine.networks.model import DiffusionGemma
-from engine.networks.network import Searching
+from engine.networks.network import Searching, turned_off
 
 _MOST_FORWARDS = 64  # of a search in one call
 _TABLE_ROWS = 1024
@@ -121,9 +121,8 @@ class NativeGemma(Ends):
 
     def logits(self, states: Tensor) -> Tensor:
         """Soft-capped float32 logits (…, vocab) of final states (…, hidden)."""
-        return self._head(states.reshape(-1, states.shape[-1])).view(
-            *states.shape[:-1], self.config.vocab_size
-        )
+        flat = turned_off(self._head(states.reshape(-1, states.shape[-1])), self._ids)
+        return flat.view(*states.shape[:-1], self.config.vocab_size)
 
     def logits_behind(
         self,
@@ -176,6 +175,7 @@ class NativeGemma(Ends):
                 logits=logits.data_ptr(),
                 cap=self.config.final_logit_softcapping,
                 vocab=self.config.vocab_size,
+                unused=self.config.vocab_size - self._ids,
             )
             yield reading, scratch + 4 * x_floats
 

@@ -12,6 +12,9 @@ from engine.config import ModelConfig
 from engine.native.compiled import Search
 from engine.networks.attention import Attend, Memory, padded_rows
 
+OFF = -1e4
+"""Logit of what may not be chosen: far below the soft cap, yet finite after division by a temperature."""
+
 
 class Searching(Protocol):
     """Middles that the layers in C go on with: `its` is what the library is told of them. At most `width` are
@@ -40,6 +43,11 @@ class Network(Protocol):
 
     def use_threads(self, count: int) -> None:
         """Have passes that this thread asks for use so many."""
+
+    def use_ids(self, count: int) -> None:
+        """Have logits be `OFF` from now on for all ids but the first `count`: the others stand for nothing.
+
+        A vocabulary is made longer than its tokenizer's so that matrices have a size that suits."""
 
     @property
     def joins(self) -> bool: ...
@@ -76,6 +84,13 @@ class Network(Protocol):
     ) -> Tensor | None:
         """What `engine.caches.continuation.Continuation.read` returns, `memory` being what the rows see and
         their room; None where there is no shorter way to it than by `encode` and `logits`."""
+
+
+def turned_off(logits: Tensor, ids: int) -> Tensor:
+    """Logits (…, vocab), in place, of which all but those of the first `ids` are `OFF`."""
+    if ids < logits.shape[-1]:
+        logits[..., ids:] = OFF
+    return logits
 
 
 def rows_for(network: Network, count: int) -> int:

@@ -18,6 +18,7 @@ from engine.networks.ends import Ends, inverse_rms
 from engine.networks.folded import FoldedLayer, fold, norm_weight
 from engine.networks.matrix import Gated, Matrix, filled_up
 from engine.networks.model import DiffusionGemma
+from engine.networks.network import turned_off
 
 
 class PackedGemma(Ends):
@@ -52,7 +53,7 @@ class PackedGemma(Ends):
         flat = self._head(filled_up(rows))[: len(rows)].float()
         # cap * tanh(y / cap): the logistic function is ten times as fast here as tanh.
         flat = flat.sigmoid_().mul_(2 * cap).sub_(cap)
-        return flat.view(*states.shape[:-1], flat.shape[-1])
+        return turned_off(flat, self._ids).view(*states.shape[:-1], flat.shape[-1])
 
     def logits_behind(self, *_where: object) -> Tensor | None:
         """See `engine.networks.network.Network`: there is no shorter way."""

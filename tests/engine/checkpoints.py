@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,13 @@ def write_own_checkpoint(folder: Path, *, seed: int = 0, size: str = "tiny") -> 
     save_model(model, folder)
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     return model
+
+
+def cut_tokenizer(folder: Path, ids: int) -> None:
+    """Leave only the first `ids` tokens of the tokenizer in `folder`, and what they are merged from."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    model = tokenizer["model"]
+    vocab = model["vocab"] = {token: index for token, index in model["vocab"].items() if index < ids}
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) in vocab]
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")

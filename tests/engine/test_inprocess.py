@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,8 +15,9 @@ import pytest
 from engine.caches import prefill
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
-from engine.request import Decoding, DenoiseRequest, Prompt, Step, Stop
-from tests.engine.checkpoints import write_own_checkpoint
+from engine.native.compiled import Library, library
+from engine.request import Decoding, DenoiseRequest, Prompt, ReadRequest, Step, Stop
+from tests.engine.checkpoints import cut_tokenizer, write_own_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +177,28 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path, tmp_path: Pa
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     with pytest.raises(BrokenCheckpoint, match="4096 ids"):
         load_engine(str(tmp_path))
+
+
+@pytest.mark.parametrize("code", [library(), None], ids=["in C", "in torch"])
+def test_ids_that_only_the_model_has_are_never_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: Library | None
+) -> None:
+    """A random model, to which a quarter of its ids would be as likely as the others."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    cut_tokenizer(tmp_path, 3000)
+    monkeypatch.setattr("engine.networks.hardware.library", lambda: code)
+    small = load_engine(str(tmp_path))
+    assert small.network.config.vocab_size == 4096
+    for seed, decoding in itertools.product(range(3), Decoding):
+        prompt = Prompt(prefix=f"def f(x{seed}):\n    return ")
+        for one_line in (False, True):
+            request = DenoiseRequest(
+                prompt=prompt, canvas_tokens=64, candidates=2, seed=seed, decoding=decoding, one_line=one_line
+            )
+            *_, step = small.denoise(request, threading.Event())
+            assert step.canvases
+    readings = small.read(ReadRequest(prompt=prompt, text="x = 1\n" * 40, views=2), threading.Event())
+    assert "".join(reading.text for reading in readings) == "x = 1\n" * 40
 
 
 def test_importing_does_not_import_torch() -> None:

@@ -15,6 +15,7 @@ from engine.denoising import sampler
 from engine.kernels import choice
 from engine.kernels.grouped import INTERPRETED, Tile, grouped_matmul, quantised_matmul
 from engine.networks.moe import Groups, run_experts
+from engine.networks.network import OFF
 from engine.quant.weight import Code, QuantisedWeight, pack_nibbles, quantise
 
 EXPERTS, OUT, WIDTH, TOKENS, TOP = 6, 40, 96, 21, 3
@@ -140,7 +141,7 @@ def _logits(vocab: int) -> Tensor:
     logits = _random(5, vocab, seed=vocab) * 5
     logits[1] = 0.25
     logits[2, 7] = 30
-    logits[3, 100:] = sampler.OFF
+    logits[3, 100:] = OFF
     logits[4, [3, vocab - 1]] = 25  # two are likeliest: the first of them is meant
     return logits
 

@@ -18,14 +18,14 @@ from engine.caches.continuation import Continuation
 from engine.caches.prefix import PrefixCache, encode_prefix, over_cache
 from engine.checkpoints.weights import load_model
 from engine.denoising.reading import read
-from engine.denoising.sampler import OFF, choose
+from engine.denoising.sampler import choose
 from engine.native import library, sampling, why_not
 from engine.native.matrix import NativeMatrix
 from engine.networks.hardware import fastest
 from engine.networks.matrix import Matrix
 from engine.networks.model import DiffusionGemma
 from engine.networks.native import NativeGemma, can_run
-from engine.networks.network import Network
+from engine.networks.network import OFF, Network
 from engine.networks.packed import PackedGemma
 from tests.engine.checkpoints import write_reference_checkpoint
 
@@ -305,6 +305,19 @@ def test_others_of_the_interpreter_go_on_meanwhile(model: DiffusionGemma) -> Non
     finally:
         done.set()
         thread.join()
+
+
+@needs_library
+def test_ids_that_stand_for_nothing_are_off(model: DiffusionGemma) -> None:
+    for network in (native(model), PackedGemma(model, torch.float32), model):
+        states = torch.zeros(2, 3, network.config.hidden_size)
+        every = written(network, 3, 4), network.logits(states)
+        network.use_ids(100)
+        some = written(network, 3, 4), network.logits(states)
+        network.use_ids(network.config.vocab_size)
+        for before, after in zip(every, some, strict=True):
+            assert after[..., :100].equal(before[..., :100])
+            assert after[..., 100:].eq(OFF).all()
 
 
 @needs_library

@@ -9,6 +9,7 @@ import torch
 
 from engine.config import SamplerConfig
 from engine.denoising import sampler
+from engine.networks.network import OFF
 
 
 def test_temperature_falls_linearly_from_t_max_towards_t_min() -> None:
@@ -26,7 +27,7 @@ def choice(logits: list[list[float]], temperature: float = 1.0) -> sampler.Choic
 
 
 def test_what_is_chosen_from_known_distributions() -> None:
-    of = choice([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0], [0.0, math.log(3), sampler.OFF, sampler.OFF]])
+    of = choice([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0], [0.0, math.log(3), OFF, OFF]])
     assert of.entropy.tolist() == pytest.approx([math.log(4), 0.0, 0.5623], abs=1e-4)
     assert of.confidence.tolist() == pytest.approx([0.25, 1.0, 0.75])
     assert of.argmax.tolist() == [0, 0, 1]
