@@ -200,11 +200,12 @@ class InProcessEngine:
         """What the denoiser makes of a text; see `engine.request.Engine.read`."""
         from engine.denoising.reading import read
 
-        ids = self.prefill.tokenizer.encode(request.text)
+        tokenizer = self.prefill.tokenizer
+        ids = tokenizer.encode(request.text)
+        texts = iter(tokenizer.texts(ids))
         out: list[Reading] = []
         start, prompt = 0, request.prompt
-        for first in range(0, len(ids), LONGEST_READ):
-            part = ids[first : first + LONGEST_READ]
+        for part in tokenizer.parts(ids, LONGEST_READ):
             with self.prefill.of(prompt, cancelled) as cache:
                 if cache is None:
                     return ()
@@ -214,19 +215,19 @@ class InProcessEngine:
                     part,
                     views=request.views,
                     seed=request.seed,
-                    end=self.prefill.tokenizer.end,
+                    end=tokenizer.end,
                 )
-            texts = self.prefill.tokenizer.texts([*part])
-            for text, p, other, q in zip(texts, own, others, found, strict=True):
+            for p, other, q in zip(own, others, found, strict=True):
+                text = next(texts)
                 out.append(
                     Reading(
                         start=start,
                         text=text,
                         probability=p,
-                        other=self.prefill.tokenizer.decode([other]),
+                        other=tokenizer.decode([other]),
                         other_probability=q,
                     )
                 )
                 start += len(text)
-            prompt = replace(prompt, prefix=prompt.prefix + "".join(texts))
+            prompt = replace(prompt, prefix=request.prompt.prefix + request.text[:start])
         return tuple(out)

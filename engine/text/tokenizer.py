@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -96,6 +96,20 @@ class Tokenizer:
         """Each token's share of the text; a character split between tokens belongs to the last of them."""
         decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         return [decoder.decode(self.pieces[i]) for i in ids]
+
+    def parts(self, ids: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+        """A text's ids in parts of at most `most`, 4 or more; between them no character is split that is
+        nothing but tokens of its own."""
+        first = 0
+        while first < len(ids):
+            last = min(first + most, len(ids))
+            end = next((at for at in range(last, last - 4, -1) if self._begins_character(ids, at)), last)
+            yield ids[first:end]
+            first = end
+
+    def _begins_character(self, ids: Sequence[int], at: int) -> bool:
+        """Whether a character begins at that index of a text's ids; one does behind them."""
+        return at == len(ids) or not b"\x80" <= self.pieces[ids[at]][:1] < b"\xc0"
 
     @cached_property
     def pieces(self) -> list[bytes]:

@@ -38,6 +38,18 @@ def test_text_survives(text: str) -> None:
     assert b"".join(TOKENIZER.pieces[i] for i in ids).decode() == text
 
 
+def test_parts_of_a_text_are_whole_characters(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("a漢é😀" * 9 + "b" * 9)
+    for most in range(4, 12):
+        parts = [*tokenizer.parts(ids, most)]
+        assert [token for part in parts for token in part] == ids
+        assert max(map(len, parts)) <= most
+        assert "".join(map(tokenizer.decode, parts)) == tokenizer.decode(ids)
+    assert [*tokenizer.parts([], 4)] == []
+    going_on = tokenizer.encode("漢")[1:] * 9  # what cannot be cut well is cut all the same
+    assert [len(part) for part in tokenizer.parts(going_on, 8)] == [8, 8, 2]
+
+
 def test_lone_surrogates_do_not_fail(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a?b"
 
