@@ -17,6 +17,16 @@ from engine.errors import InvalidRequest
 CANVAS_LENGTHS = (32, 64, 128, 256)
 """Canvas lengths, in tokens, an engine is asked for; fixed so that shapes stay static."""
 
+MOST_AT_ONCE = 64
+"""Candidates, layouts, views or middles of one request: they are computed together, and others share the
+engine's memory."""
+
+LONGEST_TYPED = 256
+"""Characters of `Prompt.typed`: as many tokens as a canvas has may not be enough for more."""
+
+MOST_AVOIDED = 1024
+"""Texts of `DenoiseRequest.avoid`: each is looked for in all that is written."""
+
 
 class Priority(Enum):
     """Who goes first where several want the same engine, the most urgent first."""
@@ -116,8 +126,8 @@ class DenoiseRequest:
     an empty one stands for none.
 
     Raises:
-        InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum, or layouts
-            where something was typed.
+        InvalidRequest: a length that is not in `CANVAS_LENGTHS`, a number below its minimum or above its
+            maximum, or layouts where something was typed.
     """
 
     prompt: Prompt
@@ -140,14 +150,24 @@ class DenoiseRequest:
             raise InvalidRequest("what was typed is pinned by the layouts themselves")
         if self.canvas_tokens not in CANVAS_LENGTHS:
             raise InvalidRequest(f"canvas of {self.canvas_tokens} tokens; choose one of {CANVAS_LENGTHS}")
-        if self.candidates is not None and self.candidates < 1:
-            raise InvalidRequest(f"{self.candidates} candidates; at least 1 is needed")
+        if self.candidates is not None:
+            _check_at_once("candidates", self.candidates)
+        _check_at_once("layouts", len(self.layouts), least=0)
+        if len(self.prompt.typed) > LONGEST_TYPED:
+            raise InvalidRequest(f"{len(self.prompt.typed)} typed characters; at most {LONGEST_TYPED}")
+        if len(self.avoid) > MOST_AVOIDED:
+            raise InvalidRequest(f"{len(self.avoid)} texts to avoid; at most {MOST_AVOIDED}")
         if self.max_steps is not None and self.max_steps < 1:
             raise InvalidRequest(f"{self.max_steps} denoising steps; at least 1 is needed")
         if not 0 <= self.seed < 2**63:
             raise InvalidRequest(f"seed {self.seed} is not between 0 and 2**63 - 1")
         if self.deadline_ms is not None and not self.deadline_ms >= 0:  # NaN is refused too
             raise InvalidRequest(f"a deadline of {self.deadline_ms} ms")
+
+
+def _check_at_once(name: str, count: int, least: int = 1) -> None:
+    if not least <= count <= MOST_AT_ONCE:
+        raise InvalidRequest(f"{count} {name}; {least} to {MOST_AT_ONCE} are possible")
 
 
 class Stop(Enum):
@@ -217,11 +237,18 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """How likely the causal direction, reading left to right, finds each of `middles` in the hole."""
+    """How likely the causal direction, reading left to right, finds each of `middles` in the hole.
+
+    Raises:
+        InvalidRequest: more than `MOST_AT_ONCE` middles.
+    """
 
     prompt: Prompt
     middles: tuple[str, ...]
     priority: Priority = Priority.AUTOMATIC
+
+    def __post_init__(self) -> None:
+        _check_at_once("middles", len(self.middles), least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +281,7 @@ class ReadRequest:
     without having been seen, by its neighbours on both sides. `seed` makes that noise repeatable.
 
     Raises:
-        InvalidRequest: less than one view, or a prompt with something typed.
+        InvalidRequest: less than one view, more than `MOST_AT_ONCE`, or a prompt with something typed.
     """
 
     prompt: Prompt
@@ -264,8 +291,7 @@ class ReadRequest:
     priority: Priority = Priority.BACKGROUND
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise InvalidRequest(f"{self.views} views; at least 1 is needed")
+        _check_at_once("views", self.views)
         if self.prompt.typed:
             raise InvalidRequest("a text that is read has nothing typed before it")
 

@@ -68,6 +68,9 @@ def arrange(
 def _arrange(
     layout: Layout, length: int, tokenizer: Tokenizer, generator: torch.Generator
 ) -> tuple[list[int], list[int], list[bool], tuple[_Span, ...]]:
+    free = sum(segment.free_tokens for segment in layout)
+    if free > length:  # nothing is made of a number that anybody may have chosen
+        raise InvalidRequest(f"a layout of {free} free tokens does not fit a canvas of {length}")
     pins: list[int] = []
     start: list[int] = []
     spans: list[_Span] = []

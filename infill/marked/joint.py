@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.request import CANVAS_LENGTHS, DenoiseRequest, Engine, ScoreRequest, Step
+from engine.request import CANVAS_LENGTHS, MOST_AVOIDED, DenoiseRequest, Engine, ScoreRequest, Step
 from infill.code.document import Document
 from infill.marked.filling import Filled, Filling
 from infill.marked.markers import Marker, find_markers
@@ -63,7 +63,7 @@ def fill_holes(
         EngineError: the engine cannot serve it.
     """
     texts_of_markers = {document.text[marker.start : marker.end].strip() for marker in markers}
-    job = _Job(engine, wish, cancelled, on_step, tuple(sorted(texts_of_markers - {""})))
+    job = _Job(engine, wish, cancelled, on_step, tuple(sorted(texts_of_markers - {""})[:MOST_AVOIDED]))
     text = Filling(document)
     rejected: list[tuple[Marker, Rejected]] = []
     together = 0

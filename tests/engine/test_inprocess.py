@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from engine.caches import prefill
 from engine.errors import BrokenCheckpoint, InvalidRequest, ModelNotFound
 from engine.inprocess import InProcessEngine, load_engine
 from engine.native.compiled import Library, library
-from engine.request import Decoding, DenoiseRequest, Prompt, ReadRequest, Step, Stop
+from engine.request import Decoding, DenoiseRequest, Prompt, ReadRequest, Segment, Step, Stop
 from tests.engine.checkpoints import cut_tokenizer, write_own_checkpoint
 
 
@@ -145,6 +146,9 @@ def test_a_deadline_is_an_answer(engine: InProcessEngine) -> None:
     [
         {"canvas_tokens": 33},
         {"candidates": 0},
+        {"candidates": 65},
+        {"layouts": ((Segment(text="x"),),) * 65},
+        {"avoid": ("x",) * 1025},
         {"max_steps": 0},
         {"seed": -1},
         {"seed": 2**63},
@@ -152,9 +156,9 @@ def test_a_deadline_is_an_answer(engine: InProcessEngine) -> None:
         {"deadline_ms": float("nan")},
     ],
 )
-def test_impossible_requests_are_refused(wrong: dict[str, float]) -> None:
+def test_impossible_requests_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
-        DenoiseRequest(prompt=Prompt(prefix="x"), **wrong)  # type: ignore[arg-type]
+        DenoiseRequest(prompt=Prompt(prefix="x"), **wrong)
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

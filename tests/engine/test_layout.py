@@ -73,6 +73,12 @@ def test_a_layout_longer_than_the_canvas_is_refused(engine: InProcessEngine) -> 
         last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=(layout,)))
 
 
+def test_a_number_of_free_tokens_costs_nothing(engine: InProcessEngine) -> None:
+    layout = (Segment(free_tokens=10**15), Segment(text="x"))  # petabytes, if anybody made room for them
+    with pytest.raises(InvalidRequest, match="does not fit"):
+        last(engine, DenoiseRequest(prompt=PROMPT, canvas_tokens=32, layouts=(layout,)))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -80,6 +86,9 @@ def test_a_layout_longer_than_the_canvas_is_refused(engine: InProcessEngine) -> 
         lambda: Segment(free_tokens=-1),
         lambda: Segment(free_tokens=1, noise=float("nan")),
         lambda: ReadRequest(prompt=PROMPT, text="x", views=0),
+        lambda: ReadRequest(prompt=PROMPT, text="x", views=65),
+        lambda: ScoreRequest(prompt=PROMPT, middles=("x",) * 65),
+        lambda: DenoiseRequest(prompt=replace(PROMPT, typed="x" * 257)),
         lambda: DenoiseRequest(prompt=replace(PROMPT, typed="re"), layouts=((Segment(text="x"),),)),
     ],
 )
