@@ -116,7 +116,12 @@ class InProcessEngine:
         if pool is None:  # an empty one is False
             pool = CachePool(network, CACHE_BYTES["cpu" if network.device.type == "cpu" else "gpu"])
         self.prefill = Prefill(network, tokenizer, prompts, pool)
-        self._surroundings = Surroundings(tokenizer.encode, tokenizer.begins_line, prompts.nearby_tokens)
+        self._surroundings = Surroundings(
+            tokenizer.encode,
+            tokenizer.begins_line,
+            far_tokens=prompts.far_tokens,
+            nearby_tokens=prompts.nearby_tokens,
+        )
 
     @property
     def network(self) -> Network:

@@ -21,16 +21,22 @@ _LONGEST_TOKEN = 24  # characters
 
 
 class Surroundings:
-    """The n-grams around holes; `encode` makes token ids of text, of other files `nearby_tokens` together.
+    """The n-grams around holes; `encode` makes token ids of text, `far_tokens` of what lies before what the
+    model reads, as many of what lies after it, and of other files `nearby_tokens` together.
 
     `begins_line` says of each token whether a line ends with it. Where one does is for the model and its own
     file to say: in another one the same line may just be half typed.
     """
 
     def __init__(
-        self, encode: Callable[[str], Sequence[int]], begins_line: NDArray[np.bool_], nearby_tokens: int
+        self,
+        encode: Callable[[str], Sequence[int]],
+        begins_line: NDArray[np.bool_],
+        *,
+        far_tokens: int,
+        nearby_tokens: int,
     ) -> None:
-        self._ids_of, self._nearby_tokens = encode, nearby_tokens
+        self._ids_of, self._far_tokens, self._nearby_tokens = encode, far_tokens, nearby_tokens
         self._begins_line = begins_line
         self._far = functools.lru_cache(maxsize=_FAR_TEXTS)(self._encode)
         self._near = functools.lru_cache(maxsize=_NEARBY_TEXTS)(self._encode)
@@ -38,7 +44,10 @@ class Surroundings:
 
     def ngrams(self, prompt: Prompt, tokens: Sequence[int]) -> NgramCache:
         """Those of what the model reads, `tokens`, and of what `prompt` has beyond it."""
-        own: list[Tokens] = [self._far(prompt.after), self._far(prompt.before), tokens]
+        most = self._far_tokens
+        before = prompt.before[-_LONGEST_TOKEN * most :] if most else ""
+        after = prompt.after[: _LONGEST_TOKEN * most]
+        own: list[Tokens] = [self._far(after)[:most], self._far(before)[-most:], tokens]
         return NgramCache(own, self._of(prompt.nearby) if prompt.nearby and self._nearby_tokens else None)
 
     def _encode(self, text: str) -> NDArray[np.int32]:
