@@ -14,9 +14,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.causal.surroundings import Surroundings
+from engine.errors import BrokenCheckpoint, InvalidRequest
 from engine.networks.heap import give_back_freed_memory
 from engine.request import (
     CANVAS_LENGTHS,
+    MOST_AT_ONCE,
     DenoiseRequest,
     EngineInfo,
     Reading,
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.caches.pool import CachePool
+    from engine.caches.prefix import PrefixCache
     from engine.config import PromptConfig, SamplerConfig
     from engine.networks.network import Network
     from engine.text.tokenizer import Tokenizer
 
+
+SCORED_AT_ONCE = MOST_AT_ONCE * CANVAS_LENGTHS[-1]
+"""Tokens of middles that are scored in one forward, padding included: what canvases come to at most."""
 
 LONGEST_READ = CANVAS_LENGTHS[-1] - 2
 """Tokens read at once: those of the longest canvas, less its end marker and one for safety."""
@@ -105,7 +111,6 @@ class InProcessEngine:
     ) -> None:
         from engine.caches.pool import CachePool
         from engine.caches.prefill import Prefill
-        from engine.errors import BrokenCheckpoint
 
         if tokenizer.size > network.config.vocab_size:
             raise BrokenCheckpoint(
@@ -186,10 +191,18 @@ class InProcessEngine:
         from engine.causal.scores import token_scores
 
         middles = [self.prefill.tokenizer.encode(request.prompt.typed + middle) for middle in request.middles]
+        rows: list[list[float]] = []
         with self.prefill.of(request.prompt, cancelled) as cache:
             if cache is None or not middles:
                 return ()
-            rows = token_scores(self.network, cache, middles, self.prefill.tokenizer.end)
+            longest = max(map(len, middles))
+            self._check_room(cache, longest, "a middle")
+            count = max(1, SCORED_AT_ONCE // (longest + 1))
+            for first in range(0, len(middles), count):
+                if cancelled.is_set():
+                    return ()
+                some = middles[first : first + count]
+                rows += token_scores(self.network, cache, some, self.prefill.tokenizer.end)
         return tuple(
             Scored(
                 tokens=tuple(
@@ -214,6 +227,7 @@ class InProcessEngine:
             with self.prefill.of(prompt, cancelled) as cache:
                 if cache is None:
                     return ()
+                self._check_room(cache, len(part) + 1, "a text")
                 own, others, found = read(
                     self.network,
                     cache,
@@ -236,3 +250,10 @@ class InProcessEngine:
                 start += len(text)
             prompt = replace(prompt, prefix=request.prompt.prefix + request.text[:start])
         return tuple(out)
+
+    def _check_room(self, cache: PrefixCache, tokens: int, what: str) -> None:
+        positions = self.network.config.max_position_embeddings
+        if len(cache) + tokens > positions:
+            raise InvalidRequest(
+                f"{len(cache)} prompt tokens and {what} of {tokens} exceed the model's {positions} positions"
+            )

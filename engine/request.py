@@ -359,7 +359,8 @@ class Engine(Protocol):
         """The causal direction's log-probabilities, one entry for each middle; empty if cancelled.
 
         Raises:
-            EngineError: the request cannot be served.
+            EngineError: the request cannot be served, such as a middle that is longer than what the model
+                can read behind its prompt.
         """
         ...
 

@@ -17,6 +17,10 @@ _GROUP_CHARS = 160
 _WINDOW_CHARS = 300
 """How much of a long line is scored on either side of an edit."""
 
+_LONGEST_CHARS = 2000
+"""What is compared is at most so much, and a window on either side: there are lines without an end, and a
+model reads only so many tokens."""
+
 _BATCH = 32
 
 
@@ -57,7 +61,7 @@ def rank(
     """The edits, likeliest first; nothing once cancelled.
 
     Those that are within `reach_chars` of each other are compared over the same lines; the text before and
-    after them is the prompt's.
+    after them is the prompt's. One that is too long to be compared is left out.
 
     Raises:
         EngineError: the engine cannot serve it.
@@ -69,14 +73,17 @@ def rank(
 
 
 def _groups(text: str, edits: Sequence[Edit], reach_chars: int) -> list[list[Edit]]:
-    """Edits in the order of the text, so that none of a group is far from its first, save on its line."""
+    """Edits in the order of the text, so that none of a group is far from its first, save on its line, and
+    none is too long."""
     groups: list[list[Edit]] = []
-    for edit in sorted(edits, key=lambda e: (e.start, e.end)):
-        first = groups[-1][0] if groups else None
-        if first is not None and edit.end <= max(first.start + reach_chars, line_end(text, first.start)):
-            groups[-1].append(edit)
-        else:
-            groups.append([edit])
+    reach = -1
+    some = (edit for edit in edits if edit.end - edit.start <= _LONGEST_CHARS)
+    for edit in sorted(some, key=lambda e: (e.start, e.end)):
+        if edit.end > reach:
+            groups.append([])
+            reach = max(edit.start + reach_chars, line_end(text, edit.start))
+            reach = min(reach, edit.start + _LONGEST_CHARS)
+        groups[-1].append(edit)
     return groups
 
 

@@ -10,6 +10,7 @@ import pytest
 from engine.errors import InvalidRequest
 from engine.inprocess import InProcessEngine, load_engine
 from engine.request import Decoding, DenoiseRequest, Prompt, ReadRequest, ScoreRequest, Segment, Step
+from engine.text.prompts import lay_out
 
 PROMPT = Prompt(prefix="def add(a, b):\n    ", suffix="\n\nprint(add(1, 2))\n")
 
@@ -103,6 +104,28 @@ def test_code_scores_above_nonsense(engine: InProcessEngine) -> None:
     )
     assert scored[0].mean > scored[1].mean
     assert "".join(token.text for token in scored[0].tokens) == "return a + b"
+
+
+def test_a_middle_longer_than_the_model_reads_is_refused(engine: InProcessEngine) -> None:
+    never = threading.Event()
+    positions = engine.network.config.max_position_embeddings
+    prompt = len(lay_out(PROMPT, engine.prefill.tokenizer, engine.prefill.prompts))
+    fits = "1" * (positions - prompt)  # digits are tokens of their own
+    [scored] = engine.score(ScoreRequest(prompt=PROMPT, middles=(fits,)), never)
+    assert len(scored.tokens) == len(fits)
+    with pytest.raises(InvalidRequest, match=f"a middle of {len(fits) + 1} exceed"):
+        engine.score(ScoreRequest(prompt=PROMPT, middles=("x", fits + "1")), never)
+
+
+def test_middles_that_are_many_tokens_are_scored_in_parts(
+    engine: InProcessEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ScoreRequest(prompt=PROMPT, middles=tuple(f"return {'a' * n}" for n in range(9)))
+    together = engine.score(request, threading.Event())
+    monkeypatch.setattr("engine.inprocess.SCORED_AT_ONCE", 16)
+    apart = engine.score(request, threading.Event())
+    assert [one.mean for one in apart] == pytest.approx([one.mean for one in together], rel=0.01)
+    assert [one.tokens[0].text for one in apart] == ["return"] * 9
 
 
 @pytest.mark.parametrize("views", [1, 4])

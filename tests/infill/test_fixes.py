@@ -137,6 +137,15 @@ def test_edits_are_ranked_by_what_they_gain() -> None:
     assert ranked[0].gain > 0 >= ranked[1].gain
 
 
+def test_edits_of_an_endless_line_are_compared_over_parts_of_it() -> None:
+    text = "x = [" + "1, " * 4000 + "]\n"
+    edits = [Edit(start=at, end=at + 1, text="2") for at in (5, 500, 6005, 6500)]
+    engine = likes("2")
+    ranked = rank(engine, Document(text, "python"), [*edits, Edit(start=5, end=9000, text="")], NEVER)
+    assert sorted(one.edit.start for one in ranked) == [edit.start for edit in edits]
+    assert max(len(middle) for request in engine.scored for middle in request.middles) < 3000
+
+
 def test_names_of_the_innermost_scope_come_first() -> None:
     text = "top = 1\n\n\ndef f(a):\n    b = a\n    return c\n\n\ndef g(hidden):\n    return hidden\n"
     names = names_in_scope(Document(text, "python"), text.index("return c") + 7)
