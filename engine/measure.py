@@ -69,9 +69,9 @@ class Meter:
         cache = self._encoded()
         if not cold:
             began = time.perf_counter()
-        plan = Plan(length=canvas_tokens, batch=candidates, max_steps=steps, seed=1)
+        plan = Plan(length=canvas_tokens, batch=candidates, seed=1)
         # Without a threshold no canvas ends early: what is timed is the step.
-        sampler = replace(engine._sampler, confidence_threshold=None)
+        sampler = replace(engine._sampler, max_denoising_steps=steps, confidence_threshold=None)
         for _ in denoise(engine.network, cache, sampler, plan, threading.Event()):
             pass
         return 1e3 * (time.perf_counter() - began)

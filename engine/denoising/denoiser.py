@@ -53,9 +53,9 @@ class Plan:
 
     `pins` (length,) or (batch, length) holds token ids, `sampler.FREE` where the model chooses; `start`
     (batch, length) likewise the tokens the canvas begins with where it does not begin as noise.
-    `constrain` is applied to the logits of every step. `deadline_ms` counts from `started`, a
-    `time.perf_counter()` value. `draw` is how tokens are sampled. Of drafts that come faster than one in
-    `frame_ms` some are left out, never the last.
+    `constrain` is applied to the logits of every step. `max_steps` lowers the sampler's own number and never
+    raises it. `deadline_ms` counts from `started`, a `time.perf_counter()` value. `draw` is how tokens are
+    sampled. Of drafts that come faster than one in `frame_ms` some are left out, never the last.
     """
 
     length: int
@@ -89,7 +89,7 @@ def denoise(
         InvalidRequest: prompt and canvas are longer than the model has positions for.
     """
     started = time.perf_counter() if plan.started is None else plan.started
-    steps = plan.max_steps or config.max_denoising_steps
+    steps = min(plan.max_steps or config.max_denoising_steps, config.max_denoising_steps)
     if len(cache) + plan.length > network.config.max_position_embeddings:
         raise InvalidRequest(
             f"{len(cache)} prompt tokens and a canvas of {plan.length} exceed the model's "

@@ -63,6 +63,9 @@ def test_the_budget_is_kept_and_reported(model: DiffusionGemma, cache: PrefixCac
     assert [draft.number for draft in drafts] == [1, 2, 3, 4, 5]
     assert [draft.stop for draft in drafts] == [None] * 4 + [Stop.STEPS]
     assert len(_run(model, cache, Plan(length=32, max_steps=2))) == 2
+    more = _run(model, cache, Plan(length=32, max_steps=CONFIG.max_denoising_steps + 5))
+    assert len(more) == len(drafts)  # it lowers their number, and never raises it
+    assert more[-1].tokens.equal(drafts[-1].tokens)
 
 
 def test_the_cache_is_only_read(model: DiffusionGemma, cache: PrefixCache) -> None:
