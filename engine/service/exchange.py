@@ -6,7 +6,6 @@ Knows nothing of what is asked. Importing this imports no HTTP client but the pa
 from __future__ import annotations
 
 import json
-import select
 import socket
 import threading
 import time
@@ -60,6 +59,7 @@ class Exchange:
         self._http.send(h11.EndOfMessage())
         try:
             self._socket.sendall(message)
+            self._socket.settimeout(_POLL_S)
         except OSError as error:
             self._socket.close()
             raise EngineUnavailable(f"the engine has gone: {error}") from error
@@ -125,13 +125,13 @@ class Exchange:
         """Wait for bytes, looking now and then whether anybody still wants them."""
         silent_since = time.monotonic()
         while not cancelled.is_set():
-            readable, _, _ = select.select([self._socket], [], [], _POLL_S)
-            if readable:
-                try:
-                    self._http.receive_data(self._socket.recv(65536))
-                except OSError as error:
-                    raise EngineUnavailable(f"the engine has gone: {error}") from error
+            try:  # with the socket's own timeout: `select` takes no descriptor above 1023
+                self._http.receive_data(self._socket.recv(65536))
                 return
+            except TimeoutError:
+                pass
+            except OSError as error:
+                raise EngineUnavailable(f"the engine has gone: {error}") from error
             now = time.monotonic()
             late = self._until is not None and now > self._until
             if late or (self._silence_s is not None and now - silent_since > self._silence_s):
