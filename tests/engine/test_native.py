@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from engine.checkpoints.weights import load_model
 from engine.denoising.reading import read
 from engine.denoising.sampler import choose
 from engine.native import library, sampling, why_not
+from engine.native.compiled import Library
 from engine.native.matrix import NativeMatrix
 from engine.networks.hardware import fastest
 from engine.networks.matrix import Matrix
@@ -285,26 +289,61 @@ def test_several_at_once_are_as_one(model: DiffusionGemma) -> None:
             assert all(found.equal(one) for found, one in zip(states, want, strict=True))
 
 
-@needs_library
-def test_others_of_the_interpreter_go_on_meanwhile(model: DiffusionGemma) -> None:
-    network, counted, done = native(model), [0], threading.Event()
+def others_go_on(model: DiffusionGemma, library: Library, monkeypatch: pytest.MonkeyPatch, most: int) -> bool:
+    """Whether another thread of the interpreter goes on during one of at most so many calls of the library.
+
+    Nobody is made to hand over the interpreter's lock meanwhile, so that it goes on then or not at all.
+    """
+    network, counted, seen, done = NativeGemma(model, torch.float32, library), [0], [0], threading.Event()
+    inner = library.run
 
     def count() -> None:
         while not done.is_set():
             counted[0] += 1
+            time.sleep(1e-4)
 
-    cache = cached(network)
-    thread = threading.Thread(target=count)
+    def run(*arguments: Any) -> None:
+        before = counted[0]
+        inner(*arguments)
+        seen[0] += counted[0] - before
+
+    cache, canvas, positions = cached(network), tokens(16, 256), torch.arange(29, 285)[None]
+    monkeypatch.setattr(library, "run", run)
+    thread, interval = threading.Thread(target=count), sys.getswitchinterval()
+    sys.setswitchinterval(1000)
     thread.start()
     try:
-        before = counted[0]
         with torch.inference_mode():
-            canvas = tokens(16, 256)
-            network.denoise(canvas, torch.arange(29, 285)[None], over_cache(cache), None)
-        assert counted[0] > before
+            for _ in range(most):
+                network.denoise(canvas, positions, over_cache(cache), None)
+                if seen[0]:
+                    return True
+        return False
     finally:
         done.set()
         thread.join()
+        sys.setswitchinterval(interval)
+
+
+@needs_library
+def test_others_of_the_interpreter_go_on_meanwhile(
+    model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert code is not None
+    # On a busy machine the other thread may have no core during the first calls.
+    assert others_go_on(model, code, monkeypatch, most=500)
+
+
+@needs_library
+def test_they_would_not_if_the_library_kept_the_lock(
+    model: DiffusionGemma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is, the test above can fail."""
+    found = find_spec("engine.native._layers")
+    assert found is not None
+    assert found.origin is not None
+    monkeypatch.setattr(ctypes, "CDLL", ctypes.PyDLL)
+    assert not others_go_on(model, Library(found.origin), monkeypatch, most=10)
 
 
 @needs_library
