@@ -87,9 +87,14 @@ def check_confidence(confidence: float, least: float) -> Verdict | None:
     return Verdict(Reason.UNSURE, f"{confidence:.0%} sure, {least:.0%} is asked for")
 
 
-def check_notice(lines: Sequence[str], text: str) -> Verdict | None:
-    """One of the filled `lines` claims a copyright or a licence, which is for people to claim; one that the
-    document's `text` has already may be repeated."""
+def check_notice(lines: Sequence[str], there: Sequence[str], text: str) -> Verdict | None:
+    """One of the filled `lines` claims a copyright or a licence, which is for people to claim.
+
+    Where the lines that are `there` do already it may go on, and a line that the document's `text` has may be
+    repeated.
+    """
+    if any(_NOTICE.search(line) for line in there):
+        return None
     claims = (line.strip() for line in lines if _NOTICE.search(line))
     return Verdict(Reason.NOTICE) if any(line not in text for line in claims) else None
 

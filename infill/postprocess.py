@@ -160,7 +160,7 @@ def _check(text: str, document: Document, hole: Hole, balance: Imbalance) -> Ver
         or check_suffix("\n".join(filled), *_next_line(document, hole))
         or check_prefix(filled, above, number_above)
         or check_repetitive(text)
-        or check_notice(filled, whole)
+        or check_notice(filled, [*above, before + after] if after.strip() else above, whole)
         or check_balance(balance(text))
     )
 

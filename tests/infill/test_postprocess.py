@@ -160,6 +160,7 @@ def test_natural_end_elsewhere(language: str, before: str, canvas: str, expected
         ("x = █f(1)█\n", "f(1", Reason.UNBALANCED, ""),
         ("█", "# Copyright (c) Meta Platforms, Inc.", Reason.NOTICE, ""),
         ("# Copyright █\n", "2020 Somebody", Reason.NOTICE, ""),
+        ("# Copyright (c) 2020 █\n", "Somebody", Reason.NOTICE, ""),
         ("█\n", "# SPDX-License-Identifier: MIT", Reason.NOTICE, ""),
         ("// Licensed under █\n", "the Apache License", Reason.NOTICE, ""),
         ("x = █\n", "f(1,\n  2", Reason.UNBALANCED, ""),
@@ -178,6 +179,11 @@ def test_rejected(before: str, canvas: str, reason: Reason, detail: str) -> None
 def test_a_notice_that_the_text_has_may_be_repeated_and_a_name_is_none() -> None:
     check("# Copyright 2020 Us\nx = 1\n█\n", "# Copyright 2020 Us", "# Copyright 2020 Us")
     check("█\n", "copyright = notice(licence)", "copyright = notice(licence)")
+
+
+def test_a_notice_that_somebody_has_begun_goes_on() -> None:
+    check("# Copyright 2020 Us\n# █\n", "Licensed under MIT", "Licensed under MIT")
+    check("# Licensed under █ terms\n", "these", "these")
 
 
 @pytest.mark.parametrize(
