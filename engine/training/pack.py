@@ -275,6 +275,11 @@ def write_shards(
 
 
 def read_shard(path: Path) -> Shard:
-    """Read one shard. Raises KeyError where an array is missing, OSError or ValueError where it is broken."""
+    """Read one shard.
+
+    Raises:
+        KeyError: an array is missing.
+        OSError, ValueError, EOFError, zipfile.BadZipFile: the file cannot be read or is broken.
+    """
     with np.load(path, allow_pickle=False) as file:
         return Shard(**{name: file[name] for name in Shard.__annotations__})

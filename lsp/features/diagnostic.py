@@ -29,8 +29,9 @@ _STRIDE_CHARS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What was found in a text at a revision; `text` is that text."""
+    """What a `model` found in a text at a revision; `text` is that text."""
 
+    model: str
     revision: int
     text: str
     items: list[types.Diagnostic]
@@ -52,8 +53,8 @@ def register(server: InfillServer) -> None:
         left_alone = server.why_not(params.text_document.uri) is not None
         if opened is None or engine is None or left_alone or not server.settings.diagnostics:
             return types.RelatedFullDocumentDiagnosticReport(items=[])
-        known = _known.get(opened)
-        if known is None or known.revision != opened.revision:
+        known, now = _known.get(opened), (engine.info().model, opened.revision)
+        if known is None or (known.model, known.revision) != now:
             known = await _read(server, engine, opened, known) or known
         items = known.items if known is not None and known.revision == opened.revision else []
         return types.RelatedFullDocumentDiagnosticReport(items=items)
@@ -63,7 +64,7 @@ async def _read(
     server: InfillServer, engine: Engine, opened: OpenDocument, before: _Known | None
 ) -> _Known | None:
     """Read the text again; None where something newer came in between."""
-    document, revision = opened.document.snapshot(), opened.revision
+    document, revision, model = opened.document.snapshot(), opened.revision, engine.info().model
     first = _changed_at(before.text, document.text) if before is not None else 0
 
     def task(cancelled: threading.Event) -> list[Doubt]:
@@ -73,7 +74,7 @@ async def _read(
     if doubts is None or opened.revision != revision:
         return None
     items = [diagnostic_of(opened, server, d.edit, d.now, d.kind, d.confidence) for d in doubts]
-    _known[opened] = _Known(revision=revision, text=document.text, items=items)
+    _known[opened] = _Known(model=model, revision=revision, text=document.text, items=items)
     return _known[opened]
 
 

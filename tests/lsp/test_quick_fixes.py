@@ -238,6 +238,17 @@ async def test_an_unchanged_text_is_read_once_and_a_changed_one_again() -> None:
         assert len(scripted.read_requests) > reads
 
 
+async def test_another_model_reads_an_unchanged_text_again() -> None:
+    scripted = engine()
+    async with connect(scripted, options={"diagnostics": True}) as session:
+        session.open(BUGGY)
+        await pulled(session)
+        reads = len(scripted.read_requests)
+        scripted._info = replace(scripted.info(), model="another")
+        await pulled(session)
+        assert len(scripted.read_requests) == 2 * reads
+
+
 async def test_capabilities_say_so() -> None:
     async with connect(engine()) as session:
         capabilities = session.received[0]["result"]["capabilities"]
